@@ -1,0 +1,119 @@
+"""Bytes to events and back: the one decoder, and the frame that carries many events in one Kafka record.
+
+A frame is a JSON array of envelopes of one partition; a record holding a single JSON object is a frame of one, so a
+backend can produce directly.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from infra.contracts.events import MAX_DEPTH, MAX_EVENT_BYTES, Event, Invalid, check
+
+#: A frame is closed before it would pass this many bytes.
+MAX_FRAME_BYTES: Final = 512 * 1024
+
+_encoder = msgspec.json.Encoder()
+_stable = msgspec.json.Encoder(order="deterministic")
+_event = msgspec.json.Decoder(Event)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+_OPENING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def encode(event: Event) -> bytes:
+    """The event as compact JSON."""
+    return _encoder.encode(event)
+
+
+def decode(raw: bytes | memoryview | msgspec.Raw) -> Event:
+    """The event in these bytes, checked against every rule of the contract. Raises `Invalid`."""
+    if len(memoryview(raw)) > MAX_EVENT_BYTES:
+        raise Invalid("too_large", None, f"the event is longer than {MAX_EVENT_BYTES} bytes")
+    try:
+        event = _event.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("invalid_field", None, f"not JSON: {error}") from None
+    if (event.properties or event.context) and too_deep(bytes(raw)):
+        raise Invalid("too_deep", None, f"the event nests deeper than {MAX_DEPTH} levels")
+    check(event)
+    return event
+
+
+def split(body: bytes | memoryview | msgspec.Raw) -> list[msgspec.Raw]:
+    """The elements of a JSON array, undecoded; a body that is one object is its own only element.
+
+    Raises `Invalid` when the body is not JSON or neither an array nor an object.
+    """
+    head = bytes(memoryview(body)[:64]).lstrip()[:1]
+    try:
+        if head == b"[":
+            return _raws.decode(body)
+        if head == b"{":
+            msgspec.json.decode(body, type=msgspec.Raw)
+            return [msgspec.Raw(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("invalid_field", None, f"not JSON: {error}") from None
+    raise Invalid("invalid_field", None, "expected a JSON object or an array of objects")
+
+
+def frame(envelopes: Sequence[bytes]) -> bytes:
+    """Many encoded envelopes as one record value."""
+    return b"[" + b",".join(envelopes) + b"]"
+
+
+def frames(envelopes: Iterable[bytes]) -> list[list[bytes]]:
+    """The envelopes in runs whose frames stay within `MAX_FRAME_BYTES`, order kept."""
+    runs: list[list[bytes]] = []
+    size = MAX_FRAME_BYTES
+    for envelope in envelopes:
+        if size + len(envelope) + 1 > MAX_FRAME_BYTES:
+            runs.append([])
+            size = 2
+        runs[-1].append(envelope)
+        size += len(envelope) + 1
+    return runs
+
+
+def fingerprint(event: Event) -> bytes:
+    """Sixteen bytes that tell two bodies of one id apart: a hash of what the client wrote, key order aside.
+
+    Take it before ingest stamps the event.
+    """
+    return hashlib.blake2b(_stable.encode(event), digest_size=16).digest()
+
+
+def too_deep(raw: bytes, limit: int = MAX_DEPTH) -> bool:
+    """Whether valid JSON nests arrays and objects deeper than `limit`, found without building it."""
+    if raw.count(b"{") + raw.count(b"[") <= limit:
+        return False
+    depth = 0
+    for token in _OPENING.finditer(raw):
+        mark = raw[token.start()]
+        if mark in b"[{":
+            depth += 1
+            if depth > limit:
+                return True
+        elif mark in b"]}":
+            depth -= 1
+    return False
+
+
+def _explain(text: str) -> Invalid:
+    """A client's words for a msgspec validation error."""
+    at = _AT.search(text)
+    path = at.group(1) if at else ""
+    message = text[: at.start()] if at else text
+    if missing := _MISSING.search(message):
+        return Invalid("missing_field", missing.group(1), f"{missing.group(1)} is required")
+    if unknown := _UNKNOWN.search(message):
+        return Invalid("invalid_field", unknown.group(1), f"there is no field {unknown.group(1)}")
+    code = "bad_time" if path in ("time", "client_time", "received_at") else "invalid_field"
+    return Invalid(code, path or None, message)

@@ -1,0 +1,182 @@
+"""The envelope: one chat event as it travels through Kafka and is stored, and the rules that hold for every one.
+
+The public definition is `Envelope (one event)` in docs/contract.md.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+MAX_EVENT_BYTES: Final = 32 * 1024
+MAX_TEXT_BYTES: Final = 8 * 1024
+MAX_DEPTH: Final = 32
+MAX_BATCH_BYTES: Final = 500 * 1024
+MAX_BATCH_EVENTS: Final = 2_500
+MAX_FUTURE: Final = timedelta(hours=1)
+
+#: Types reserved for Hubbub's own records; a client that sends one is refused.
+RESERVED_PREFIX: Final = "hubbub."
+HEARTBEAT: Final = "hubbub.heartbeat"
+
+MESSAGE_SENT: Final = "message.sent"
+MESSAGE_EDITED: Final = "message.edited"
+MESSAGE_DELETED: Final = "message.deleted"
+REACTION_ADDED: Final = "reaction.added"
+REACTION_REMOVED: Final = "reaction.removed"
+RECEIPT_READ: Final = "receipt.read"
+RECEIPT_DELIVERED: Final = "receipt.delivered"
+TYPING_STARTED: Final = "typing.started"
+CHANNEL_CREATED: Final = "channel.created"
+CHANNEL_JOINED: Final = "channel.joined"
+CHANNEL_LEFT: Final = "channel.left"
+SESSION_STARTED: Final = "session.started"
+SESSION_ENDED: Final = "session.ended"
+
+#: Every type with a meaning of its own. Others are accepted, archived and counted.
+KNOWN_TYPES: Final = frozenset(
+    {
+        MESSAGE_SENT,
+        MESSAGE_EDITED,
+        MESSAGE_DELETED,
+        REACTION_ADDED,
+        REACTION_REMOVED,
+        RECEIPT_READ,
+        RECEIPT_DELIVERED,
+        TYPING_STARTED,
+        CHANNEL_CREATED,
+        CHANNEL_JOINED,
+        CHANNEL_LEFT,
+        SESSION_STARTED,
+        SESSION_ENDED,
+    }
+)
+#: Types that name a message other than themselves.
+CHANGES: Final = frozenset(
+    {MESSAGE_EDITED, MESSAGE_DELETED, REACTION_ADDED, REACTION_REMOVED, RECEIPT_READ, RECEIPT_DELIVERED}
+)
+#: Types that only a key with scope `server` may send: they touch what somebody else wrote.
+SERVER_TYPES: Final = frozenset({MESSAGE_EDITED, MESSAGE_DELETED})
+
+_CHANNEL_FAMILIES: Final = ("message.", "reaction.", "receipt.", "typing.", "channel.")
+_SIGNAL_FAMILIES: Final = ("typing.", "presence.")
+_PLACEHOLDERS: Final = frozenset(
+    {"null", "none", "nil", "undefined", "anonymous", "nan", "00000000-0000-0000-0000-000000000000"}
+)
+
+Id = Annotated[str, Meta(min_length=1, max_length=100)]
+ChannelId = Annotated[str, Meta(min_length=1, max_length=200)]
+UserId = Annotated[str, Meta(min_length=1, max_length=200)]
+EventType = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
+Reaction = Annotated[str, Meta(min_length=1, max_length=64)]
+Time = Annotated[datetime, Meta(tz=True)]
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One chat event. The fields below the line are Hubbub's: what a client puts there is overwritten."""
+
+    id: Id
+    type: EventType
+    time: Time
+    channel_id: ChannelId | None = None
+    user_id: UserId | None = None
+    anonymous_id: UserId | None = None
+    message_id: Id | None = None
+    thread_id: Id | None = None
+    reply_to: Id | None = None
+    text: str | None = None
+    reaction: Reaction | None = None
+    is_bot: bool | None = None
+    properties: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    # ---
+    tenant: Annotated[str, Meta(max_length=100)] | None = None
+    received_at: Time | None = None
+    source: Annotated[str, Meta(max_length=100)] | None = None
+    request_id: Annotated[str, Meta(max_length=100)] | None = None
+    client_time: Time | None = None
+    historical: bool | None = None
+
+    @property
+    def author(self) -> str:
+        """The user id, else the anonymous id; `invalid` refuses an event that has neither."""
+        return self.user_id or self.anonymous_id or ""
+
+    @property
+    def target(self) -> str:
+        """The id of the message this event makes or changes; a sent message is named by its own id unless it says."""
+        return self.message_id or self.id
+
+    @property
+    def placed_time(self) -> datetime:
+        """When it happened exactly as the client wrote it: the only time that may enter a key."""
+        return self.client_time or self.time
+
+    @property
+    def is_signal(self) -> bool:
+        """Typing and presence: worth a second, never stored."""
+        return self.type.startswith(_SIGNAL_FAMILIES)
+
+
+class Invalid(Exception):
+    """An event that breaks the contract: the code and field a client is told."""
+
+    def __init__(self, code: str, field: str | None, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+        self.message = message
+
+
+def needs_channel(event_type: str) -> bool:
+    """Whether events of this type belong to a channel."""
+    return event_type.startswith(_CHANNEL_FAMILIES)
+
+
+def check(event: Event) -> None:
+    """Raise `Invalid` unless the event keeps the rules that no schema expresses."""
+    if event.type.startswith(RESERVED_PREFIX):
+        raise Invalid("forbidden_type", "type", "types that begin with 'hubbub.' are reserved")
+    if event.channel_id is None and needs_channel(event.type):
+        raise Invalid("missing_field", "channel_id", f"{event.type} needs a channel_id")
+    if event.user_id is None and event.anonymous_id is None:
+        raise Invalid("missing_field", "user_id", "one of user_id and anonymous_id is required")
+    for field in ("user_id", "anonymous_id"):
+        value = getattr(event, field)
+        if value is not None and value.strip().lower() in _PLACEHOLDERS | {""}:
+            raise Invalid("bad_user", field, f"{field} is a placeholder, not a user")
+    if event.message_id is None and event.type in CHANGES:
+        raise Invalid("missing_field", "message_id", f"{event.type} needs the message_id it is about")
+    if event.reaction is None and event.type in (REACTION_ADDED, REACTION_REMOVED):
+        raise Invalid("missing_field", "reaction", f"{event.type} needs a reaction")
+    if event.text is None and event.type in (MESSAGE_SENT, MESSAGE_EDITED):
+        raise Invalid("missing_field", "text", f"{event.type} needs a text")
+    if event.text is not None and len(event.text) * 4 > MAX_TEXT_BYTES and _utf8_len(event.text) > MAX_TEXT_BYTES:
+        raise Invalid("too_large", "text", f"text is longer than {MAX_TEXT_BYTES} bytes")
+
+
+def merge_context(event: Event, context: Mapping[str, Any] | None) -> None:
+    """Put the batch's context under the event's own: what the event says wins."""
+    if context:
+        event.context = {**context, **event.context} if event.context else dict(context)
+
+
+def truncate_ms(moment: datetime) -> datetime:
+    """The moment in UTC, cut to whole milliseconds."""
+    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since the epoch."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(ms: int) -> datetime:
+    """The UTC moment of so many milliseconds since the epoch."""
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+
+
+def _utf8_len(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

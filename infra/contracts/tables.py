@@ -1,0 +1,197 @@
+"""The keyspace: its ordered migrations, and every CQL statement by name. No other module writes CQL."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from infra.contracts.metrics import COUNTS, DISTINCTS
+
+#: The ledger of applied migrations; created before any of them.
+SCHEMA_MIGRATIONS: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+  scope text, version int, name text, checksum text, applied_at timestamp,
+  PRIMARY KEY ((scope), version)
+)"""
+#: One migrator at a time: a row taken with a lightweight transaction, gone by itself after its TTL.
+SCHEMA_LEASE: Final = """
+CREATE TABLE IF NOT EXISTS schema_lease (scope text, owner text, PRIMARY KEY ((scope)))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema. A step is never edited once released: its checksum is compared."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+    checksum: str
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Every migration in order, read from `migrations/NNNN_name.cql`."""
+    found = []
+    folder = resources.files("infra.contracts") / "migrations"
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".cql"):
+            continue
+        number, _, name = file.name.removesuffix(".cql").partition("_")
+        text = file.read_text()
+        code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+        steps = tuple(step.strip() for step in code.split(";") if step.strip())
+        found.append(Migration(int(number), name, steps, hashlib.sha256(text.encode()).hexdigest()))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One prepared statement. All are idempotent: absolute values, explicit write times, no counters."""
+
+    name: str
+    cql: str
+
+
+def _s(name: str, cql: str) -> Statement:
+    return Statement(name, " ".join(cql.split()))
+
+
+_CELL = "WHERE tenant = ? AND channel_id = ? AND bucket = ? AND sent_at = ? AND message_id = ?"
+_MESSAGE = "sent_at, message_id, envelope, src, rule, edit, writetime(edit) AS edited_micros, deleted_at"
+
+# History: writes. UPDATE, not INSERT, so that a row has no marker of its own and lives by its cells alone.
+CREATE_MESSAGE: Final = _s(
+    "create_message", f"UPDATE messages USING TIMESTAMP ? SET envelope = ?, src = ?, rule = ? {_CELL}"
+)
+EDIT_MESSAGE: Final = _s("edit_message", f"UPDATE messages USING TIMESTAMP ? SET edit = ? {_CELL}")
+DELETE_MESSAGE: Final = _s(
+    "delete_message", f"UPDATE messages USING TIMESTAMP ? SET deleted_at = ?, envelope = '', edit = '' {_CELL}"
+)
+ADD_BUCKET: Final = _s("add_bucket", "INSERT INTO channel_buckets (tenant, channel_id, bucket) VALUES (?, ?, ?)")
+INDEX_MESSAGE: Final = _s(
+    "index_message",
+    "UPDATE message_index USING TIMESTAMP ? SET channel_id = ?, sent_at = ? WHERE tenant = ? AND message_id = ?",
+)
+ADD_PENDING: Final = _s(
+    "add_pending",
+    "INSERT INTO pending_changes (tenant, message_id, event_id, envelope, src) VALUES (?, ?, ?, ?, ?)",
+)
+SET_REACTION: Final = _s(
+    "set_reaction",
+    "UPDATE reactions USING TIMESTAMP ? SET active = ? WHERE tenant = ? AND channel_id = ? AND bucket = ?"
+    " AND message_id = ? AND reaction = ? AND user_id = ?",
+)
+SET_READ_MARK: Final = _s(
+    "set_read_mark",
+    "UPDATE read_marks USING TIMESTAMP ? SET sent_at = ?, message_id = ?"
+    " WHERE tenant = ? AND user_id = ? AND channel_id = ?",
+)
+SET_MEMBERSHIP: Final = _s(
+    "set_membership",
+    "UPDATE channels_by_user USING TIMESTAMP ? SET joined_at = ?, member = ?"
+    " WHERE tenant = ? AND user_id = ? AND channel_id = ?",
+)
+NAME_CHANNEL: Final = _s(
+    "name_channel",
+    "UPDATE channels USING TIMESTAMP ? SET created_at = ?, name = ? WHERE tenant = ? AND channel_id = ?",
+)
+TOUCH_CHANNEL: Final = _s(
+    "touch_channel", "UPDATE channels USING TIMESTAMP ? SET last_activity = ? WHERE tenant = ? AND channel_id = ?"
+)
+HOLD_MESSAGE: Final = _s(
+    "hold_message",
+    "UPDATE held_messages USING TIMESTAMP ? SET envelope = ?, verdict = ?, src = ?"
+    " WHERE tenant = ? AND day = ? AND held_id = ?",
+)
+
+# History: reads. Pages take a bound of (sent_at, message_id), exclusive, and a limit.
+MESSAGE: Final = _s("message", f"SELECT {_MESSAGE} FROM messages {_CELL}")
+NEWEST: Final = _s(
+    "newest", f"SELECT {_MESSAGE} FROM messages WHERE tenant = ? AND channel_id = ? AND bucket = ? LIMIT ?"
+)
+OLDER: Final = _s(
+    "older",
+    f"SELECT {_MESSAGE} FROM messages WHERE tenant = ? AND channel_id = ? AND bucket = ?"
+    " AND (sent_at, message_id) < (?, ?) LIMIT ?",
+)
+NEWER: Final = _s(
+    "newer",
+    f"SELECT {_MESSAGE} FROM messages WHERE tenant = ? AND channel_id = ? AND bucket = ?"
+    " AND (sent_at, message_id) > (?, ?) ORDER BY sent_at ASC, message_id ASC LIMIT ?",
+)
+BUCKETS: Final = _s("buckets", "SELECT bucket FROM channel_buckets WHERE tenant = ? AND channel_id = ?")
+FIND_MESSAGE: Final = _s(
+    "find_message", "SELECT channel_id, sent_at FROM message_index WHERE tenant = ? AND message_id = ?"
+)
+PENDING: Final = _s(
+    "pending", "SELECT event_id, envelope, src FROM pending_changes WHERE tenant = ? AND message_id = ?"
+)
+REACTIONS: Final = _s(
+    "reactions",
+    "SELECT message_id, reaction, user_id, active FROM reactions"
+    " WHERE tenant = ? AND channel_id = ? AND bucket = ? AND message_id IN ?",
+)
+READ_MARKS: Final = _s(
+    "read_marks", "SELECT channel_id, sent_at, message_id FROM read_marks WHERE tenant = ? AND user_id = ?"
+)
+MEMBERSHIPS: Final = _s(
+    "memberships", "SELECT channel_id, joined_at, member FROM channels_by_user WHERE tenant = ? AND user_id = ?"
+)
+CHANNELS: Final = _s("channels", "SELECT channel_id, created_at, name, last_activity FROM channels WHERE tenant = ?")
+CHANNEL: Final = _s(
+    "channel",
+    "SELECT channel_id, created_at, name, last_activity FROM channels WHERE tenant = ? AND channel_id = ?",
+)
+HELD_OF_DAY: Final = _s(
+    "held_of_day", "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? LIMIT ?"
+)
+HELD_MESSAGE: Final = _s(
+    "held_message", "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? AND held_id = ?"
+)
+BUCKET_PLAN: Final = _s("bucket_plan", "SELECT effective_from, width_ms FROM bucket_plan WHERE plan = 'messages'")
+ADD_BUCKET_EPOCH: Final = _s(
+    "add_bucket_epoch", "INSERT INTO bucket_plan (plan, effective_from, width_ms) VALUES ('messages', ?, ?)"
+)
+
+# Metrics. The columns follow the registry's measures.
+_MEASURES = (*(m.name for m in COUNTS), *(c for m in DISTINCTS for c in (m.name, f"{m.name}_sketch")))
+#: The measure columns of `metric_windows`, in the order the statements below bind and return them.
+MEASURE_COLUMNS: Final = _MEASURES
+_WINDOW_KEY = "tenant = ? AND scope = ? AND grain = ? AND period = ? AND source = ?"
+
+PUT_WINDOW: Final = _s(
+    "put_window",
+    f"UPDATE metric_windows SET {', '.join(f'{c} = ?' for c in _MEASURES)}, revision = ?, updated_at = ?"
+    f" WHERE {_WINDOW_KEY} AND window_start = ?",
+)
+WINDOWS: Final = _s(
+    "windows",
+    f"SELECT window_start, {', '.join(_MEASURES)}, revision, updated_at FROM metric_windows"
+    f" WHERE {_WINDOW_KEY} AND window_start >= ? AND window_start < ?",
+)
+PUT_MEMBER: Final = _s(
+    "put_member",
+    "UPDATE window_members SET sent = ?, reactions = ?, contributors = ?"
+    " WHERE tenant = ? AND kind = ? AND grain = ? AND window_start = ? AND member = ?",
+)
+MEMBERS: Final = _s(
+    "members",
+    "SELECT member, sent, reactions, contributors FROM window_members"
+    " WHERE tenant = ? AND kind = ? AND grain = ? AND window_start = ?",
+)
+PUT_PROGRESS: Final = _s(
+    "put_progress",
+    "INSERT INTO analytics_progress (query, batch_id, watermark, offsets, first_day, late_events, duplicate_events,"
+    " written_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+)
+PROGRESS: Final = _s(
+    "progress",
+    "SELECT batch_id, watermark, offsets, first_day, late_events, duplicate_events, written_at"
+    " FROM analytics_progress WHERE query = ?",
+)
+
+STATEMENTS: Final = {value.name: value for value in list(globals().values()) if isinstance(value, Statement)}
+
+#: The metrics query whose windows are published; a new version starts a new checkpoint.
+METRICS_QUERY: Final = "metrics-v1"

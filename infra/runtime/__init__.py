@@ -1,0 +1,1 @@
+"""Thin adapters over the outside world. No business rule lives here."""
