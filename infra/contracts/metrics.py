@@ -71,7 +71,10 @@ METRICS: Final = {
         Metric(name="messages_sent", meaning="messages sent by people", unit="messages", measure="sent"),
         Metric(name="messages_edited", meaning="edits made, at the time of the edit", unit="edits", measure="edited"),
         Metric(
-            name="messages_deleted", meaning="deletes made, at the time of the delete", unit="deletes", measure="deleted"
+            name="messages_deleted",
+            meaning="deletes made, at the time of the delete",
+            unit="deletes",
+            measure="deleted",
         ),
         Metric(name="messages_held", meaning="messages held back for review", unit="messages", measure="held"),
         Metric(name="messages_blocked", meaning="messages blocked by a rule", unit="messages", measure="blocked"),

@@ -101,7 +101,7 @@ def micros(moment: datetime) -> int:
 
 
 def create_write_time(received_at: datetime) -> int:
-    """The write time of a created message: negative, so the first copy received wins and any later change shadows it."""
+    """Write time of a created message: negative, so the first copy received wins and any later change shadows it."""
     return -micros(received_at)
 
 

@@ -1,4 +1,4 @@
-"""What a client is told when something is refused: `application/problem+json` replies and the codes of single events."""
+"""What a client is told when something is refused: `application/problem+json` replies and the codes of events."""
 
 from dataclasses import dataclass
 from typing import Any, Final

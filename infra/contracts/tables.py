@@ -147,7 +147,8 @@ HELD_OF_DAY: Final = _s(
     "held_of_day", "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? LIMIT ?"
 )
 HELD_MESSAGE: Final = _s(
-    "held_message", "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? AND held_id = ?"
+    "held_message",
+    "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? AND held_id = ?",
 )
 BUCKET_PLAN: Final = _s("bucket_plan", "SELECT effective_from, width_ms FROM bucket_plan WHERE plan = 'messages'")
 ADD_BUCKET_EPOCH: Final = _s(

@@ -58,7 +58,10 @@ EVENTS_BACKFILL: Final = Topic(
 )
 SIGNALS: Final = Topic(name="signals", record="a typing or presence envelope", key="tenant:user", retention_ms=_HOUR)
 HELD: Final = Topic(
-    name="held", record="what a rule held or blocked: envelope and verdict", key="tenant:channel", retention_ms=30 * _DAY
+    name="held",
+    record="what a rule held or blocked: envelope and verdict",
+    key="tenant:channel",
+    retention_ms=30 * _DAY,
 )
 VERDICTS: Final = Topic(
     name="verdicts", record="one verdict and the id it is about", key="tenant:channel", retention_ms=30 * _DAY

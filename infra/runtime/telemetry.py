@@ -1,0 +1,41 @@
+"""Names every Prometheus metric of the roles once, with its kind and meaning."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+ACCEPTED: Final = Counter("hubbub_ingest_events_total", "Events of requests by outcome code", ["outcome"])
+SKEWED: Final = Counter("hubbub_ingest_skewed_events_total", "Events whose time lay after their receipt")
+INGEST_SECONDS: Final = Histogram("hubbub_ingest_seconds", "From request read to reply ready", buckets=_SECONDS)
+FRAME_EVENTS: Final = Histogram(
+    "hubbub_ingest_frame_events",
+    "Events in one produced frame",
+    buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500),
+)
+QUEUED_EVENTS: Final = Gauge("hubbub_ingest_queued_events", "Events accepted and not yet confirmed by Kafka")
+
+ROUTED: Final = Counter("hubbub_router_events_total", "Elements routed by outcome", ["outcome"])
+VERDICTS: Final = Counter("hubbub_router_verdicts_total", "Verdicts by rule and action", ["rule", "action"])
+ROUTER_IN_FLIGHT: Final = Gauge("hubbub_router_in_flight_records", "Input records whose outputs are not confirmed yet")
+UNEXPECTED: Final = Counter("hubbub_unexpected_errors_total", "Exceptions that no rule foresaw", ["where"])
+
+WRITTEN: Final = Counter("hubbub_history_rows_total", "Rows confirmed by Cassandra by table", ["table"])
+HISTORY_SECONDS: Final = Histogram("hubbub_history_write_seconds", "One batch to Cassandra", buckets=_SECONDS)
+HISTORY_PAUSED: Final = Gauge("hubbub_history_paused_partitions", "Partitions paused because Cassandra is slow")
+
+LAG: Final = Gauge(
+    "hubbub_lag_records", "Records between what is done and the end of the partition", ["topic", "partition"]
+)
+
+LIVE_SUBSCRIBERS: Final = Gauge("hubbub_live_subscribers", "Open live streams by protocol", ["protocol"])
+LIVE_SENT: Final = Counter("hubbub_live_events_total", "Events put to live streams")
+LIVE_DROPPED: Final = Counter("hubbub_live_disconnects_total", "Live streams closed by reason", ["reason"])
+PAGE_SECONDS: Final = Histogram("hubbub_api_page_seconds", "One history page, cache included", buckets=_SECONDS)
+CACHE: Final = Counter("hubbub_api_cache_total", "History page look-ups by result", ["result"])
+
+WINDOW_ROWS: Final = Counter("hubbub_analytics_rows_total", "Metric window rows written by grain", ["grain"])
+WATERMARK_SECONDS: Final = Gauge("hubbub_analytics_watermark_lag_seconds", "How far the watermark is behind the clock")
+TRIGGER_SECONDS: Final = Histogram("hubbub_analytics_trigger_seconds", "One micro-batch", buckets=_SECONDS)
+LATE: Final = Counter("hubbub_analytics_late_events_total", "Events behind the watermark")
