@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUPPORTED = (17, 21)
-"""Feature releases that Cassandra 5.0 (17), Kafka 4 and Spark 4.2 (17, 21) can share; the first is tried first."""
+"""Feature releases to run on, the preferred first: Kafka 4 and Spark 4.2 take both, Cassandra 5.0 is made for 17."""
 
 NEEDED_MODULE = "jdk.incubator.vector"
 """Spark's launcher adds this module, so a runtime without it stops the gateway at once."""
@@ -88,7 +88,9 @@ def inspect(home: Path) -> Runtime | None:
         full, complete = parse_release_file(release.read_text(errors="replace"))
     if not full:
         try:
-            done = subprocess.run([executable, "-version"], capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run(  # noqa: S603 - the program is the Java that is being asked about
+                [executable, "-version"], capture_output=True, text=True, timeout=20, check=False
+            )
             full = parse_version_output(done.stderr + done.stdout)
         except (OSError, subprocess.TimeoutExpired) as error:
             full = f"unknown ({error})"
@@ -115,7 +117,7 @@ def find(
     homes: Callable[[Mapping[str, str]], Iterator[Path]] = candidates,
     look: Callable[[Path], Runtime | None] = inspect,
 ) -> Runtime:
-    """The first usable Java; what `HUBBUB_JAVA_HOME` names must itself be usable.
+    """The first usable Java of the preferred release, else of the other; what `HUBBUB_JAVA_HOME` names must be usable.
 
     Raises:
         JavaError: none is usable.
@@ -131,9 +133,12 @@ def find(
         java = look(home)
         if java is None:
             continue
-        if java.usable:
+        if java.usable and java.version == SUPPORTED[0]:
             return java
         found.append(java)
+    for java in found:
+        if java.usable:
+            return java
     raise JavaError(found)
 
 
