@@ -1,0 +1,1 @@
+"""unit, contract, integration, system: see CONTRIBUTING."""

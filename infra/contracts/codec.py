@@ -39,10 +39,12 @@ def decode(raw: bytes | memoryview | msgspec.Raw) -> Event:
         event = _event.decode(raw)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("invalid_field", None, f"not JSON: {error}") from None
     if (event.properties or event.context) and too_deep(bytes(raw)):
-        raise Invalid("too_deep", None, f"the event nests deeper than {MAX_DEPTH} levels")
+        raise _too_deep()
     check(event)
     return event
 
@@ -104,6 +106,10 @@ def too_deep(raw: bytes, limit: int = MAX_DEPTH) -> bool:
         elif mark in b"]}":
             depth -= 1
     return False
+
+
+def _too_deep() -> Invalid:
+    return Invalid("too_deep", None, f"the event nests deeper than {MAX_DEPTH} levels")
 
 
 def _explain(text: str) -> Invalid:
