@@ -12,12 +12,14 @@ from typing import Protocol
 
 from infra.local import jars, java
 from infra.local.cassandra import CassandraNode
+from infra.local.errors import LocalError
 from infra.local.kafka import KafkaNode
 from infra.local.keeper import Keeper
 from infra.local.ports import claim
 from infra.local.process import Command
 from infra.local.progress import Progress, Quiet
 from infra.local.settings import Local
+from infra.local.state import ProcessState
 
 ENGINE_PORTS = {
     "kafka": 9092,
@@ -46,10 +48,13 @@ def find_java(local: Local, environ: Mapping[str, str]) -> java.Runtime:
     """The Java to run on, the setting before what the environment and the machine offer.
 
     Raises:
-        JavaError: there is none.
+        LocalError: there is none; the text says how to get one.
     """
     asked = {"HUBBUB_JAVA_HOME": str(local.java_home)} if local.java_home else {}
-    return java.find({**environ, **asked})
+    try:
+        return java.find({**environ, **asked})
+    except java.JavaError as error:
+        raise LocalError(str(error)) from error
 
 
 async def fetch_jars(local: Local, engines: Collection[jars.Engine], progress: Progress) -> None:
@@ -114,12 +119,20 @@ def nodes(
 class Engines:
     """Running engines."""
 
-    def __init__(self, engine_nodes: list[EngineNode], *, local: Local, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine_nodes: list[EngineNode],
+        *,
+        local: Local,
+        changed: Callable[[], None],
+        note: Callable[[str], None],
+    ) -> None:
         self.nodes = engine_nodes
         self.environment = {key: value for node in engine_nodes for key, value in node.addresses().items()}
         self.keepers: dict[str, Keeper] = {}
         self._local = local
         self._changed = changed
+        self._note = note
 
     async def start(self, progress: Progress) -> None:
         """Start all at the same time and wait until each answers.
@@ -140,11 +153,29 @@ class Engines:
             for keeper in self.keepers.values():
                 tasks.create_task(keeper.stop())
 
+    def states(self, data_dir: Path) -> dict[str, ProcessState]:
+        """Each engine as it is now, for the state file."""
+        return {
+            node.name: ProcessState(
+                identity=keeper.running.identity if keeper and keeper.running else None,
+                host="127.0.0.1",
+                port=node.port,
+                log=str(data_dir / "logs" / f"{node.name}.log"),
+                restarts=keeper.restarts if keeper else 0,
+            )
+            for node in self.nodes
+            for keeper in [self.keepers.get(node.name)]
+        }
+
     async def _start(self, node: EngineNode, progress: Progress) -> None:
         progress.began(node.name)
         await node.prepare()
         keeper = Keeper(
-            node.command(), stop_seconds=self._local.engine_stop_seconds, changed=self._changed, now=time.monotonic
+            node.command(),
+            stop_seconds=self._local.engine_stop_seconds,
+            changed=self._changed,
+            note=self._note,
+            now=time.monotonic,
         )
         self.keepers[node.name] = keeper
         running = await keeper.start()
@@ -167,7 +198,7 @@ def local_engines(
     block may be synchronous or run an event loop.
 
     Raises:
-        JavaError, JarError, PortError, StartError: the engines cannot be had.
+        LocalError: the engines cannot be had.
     """
     data_dir = data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -189,6 +220,7 @@ def local_engines(
             ),
             local=settings,
             changed=lambda: None,
+            note=shown.note,
         )
         try:
             await engines.start(shown)

@@ -19,7 +19,8 @@ class StartError(LocalError):
     """A process exited or stayed silent while it was being started."""
 
     def __init__(self, name: str, reason: str, log: Path) -> None:
-        super().__init__(f"{name}: {reason}; its log is {log}")
+        ended = _tail(log)
+        super().__init__(f"{name} {reason}; its log is {log}" + (f" and ends:\n{ended}" if ended else ""))
         self.name = name
         self.reason = reason
         self.log = log
@@ -33,3 +34,12 @@ class AlreadyRunningError(LocalError):
         super().__init__(f"already running on {data_dir}: {where}")
         self.data_dir = data_dir
         self.dashboard = dashboard
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log; empty when there is none."""
+    if not log.is_file():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16_384))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

@@ -116,7 +116,7 @@ class KafkaNode:
         if done.returncode != 0:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self.log.write_text(done.stdout + done.stderr)
-            raise StartError(self.name, "the data directory could not be formatted", self.log)
+            raise StartError(self.name, "could not format its data directory", self.log)
         fresh.rename(self.data)
 
     def command(self) -> Command:

@@ -12,16 +12,26 @@ log = structlog.get_logger(__name__)
 
 
 class Keeper:
-    """One supervised process. `changed` is called whenever its pid changes; `now` is a monotonic clock in seconds."""
+    """One supervised process.
+
+    `changed` is called whenever its pid changes, `note` with a line for whoever watches; `now` is a monotonic clock.
+    """
 
     def __init__(
-        self, command: Command, *, stop_seconds: float, changed: Callable[[], None], now: Callable[[], float]
+        self,
+        command: Command,
+        *,
+        stop_seconds: float,
+        changed: Callable[[], None],
+        note: Callable[[str], None],
+        now: Callable[[], float],
     ) -> None:
         self.command = command
         self.running: Running | None = None
         self.restarts = 0
         self._stop_seconds = stop_seconds
         self._changed = changed
+        self._note = note
         self._now = now
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -56,7 +66,8 @@ class Keeper:
                 return
             ran = self._now() - started
             delay = backoff.after(ran)
-            log.warning("process exited", name=self.name, code=code, ran_seconds=round(ran, 1), restart_in=delay)
+            log.warning("process.exited", name=self.name, code=code, ran_seconds=round(ran, 1), restart_in=delay)
+            self._note(f"{self.name} exited with code {code} after {ran:.0f} s: started again in {delay:g} s")
             self.running = None
             self._changed()
             if await self._stopped_within(delay):

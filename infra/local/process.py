@@ -149,12 +149,3 @@ def stop_orphans(identities: list[ProcessId], seconds: float) -> int:
         kill_group(process.pid)
     psutil.wait_procs(stubborn, timeout=5)
     return len(left)
-
-
-def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, for an error report; empty when there is none."""
-    if not log.is_file():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16_384))
-        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

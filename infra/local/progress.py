@@ -1,9 +1,11 @@
 """Shows what a start is waiting for: bars on a terminal, a line now and then elsewhere, always on stderr."""
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol, TextIO
+from typing import IO, BinaryIO, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -19,6 +21,7 @@ class Progress(Protocol):
     def began(self, name: str) -> None: ...
     def moved(self, name: str, done: int, total: int) -> None: ...
     def ready(self, name: str, detail: str) -> None: ...
+    def note(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -28,6 +31,7 @@ class Quiet:
     def began(self, name: str) -> None: ...
     def moved(self, name: str, done: int, total: int) -> None: ...
     def ready(self, name: str, detail: str) -> None: ...
+    def note(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -51,6 +55,9 @@ class Lines:
     def ready(self, name: str, detail: str) -> None:
         took = self._now() - self._began.get(name, self._now())
         self._write(f"{name}: ready after {took:.1f} s" + (f" ({detail})" if detail else ""))
+
+    def note(self, text: str) -> None:
+        self._write(text)
 
     def close(self) -> None: ...
 
@@ -84,8 +91,66 @@ class Terminal:
     def ready(self, name: str, detail: str) -> None:
         self._bars.update(self._tasks[name], completed=1, total=1, detail=detail)
 
+    def note(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False)
+
     def close(self) -> None:
         self._bars.stop()
+
+
+class PipeProgress:
+    """Sends every call through a pipe to a process that shows it; `relay` is the other end."""
+
+    def __init__(self, writing: int) -> None:
+        self._pipe: BinaryIO | None = os.fdopen(writing, "wb", buffering=0)
+
+    def began(self, name: str) -> None:
+        self._send("began", name)
+
+    def moved(self, name: str, done: int, total: int) -> None:
+        self._send("moved", name, done, total)
+
+    def ready(self, name: str, detail: str) -> None:
+        self._send("ready", name, detail)
+
+    def note(self, text: str) -> None:
+        self._send("note", text)
+
+    def close(self) -> None: ...
+
+    def finish(self, failure: str | None = None) -> None:
+        """The start has ended; nothing is sent after this."""
+        self._send("finish", failure)
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def _send(self, *call: str | int | None) -> None:
+        if self._pipe is None:
+            return
+        try:
+            self._pipe.write(json.dumps(call).encode() + b"\n")
+        except BrokenPipeError:
+            self._pipe = None
+
+
+def relay(events: IO[bytes], progress: Progress) -> str | None:
+    """Show what a `PipeProgress` sends until its start has ended; what went wrong, or None."""
+    for line in events:
+        match json.loads(line):
+            case ["began", str(name)]:
+                progress.began(name)
+            case ["moved", str(name), int(done), int(total)]:
+                progress.moved(name, done, total)
+            case ["ready", str(name), str(detail)]:
+                progress.ready(name, detail)
+            case ["note", str(text)]:
+                progress.note(text)
+            case ["finish", None]:
+                return None
+            case ["finish", str(failure)]:
+                return failure
+    return "the supervisor ended while starting; see supervisor.log"
 
 
 def for_stderr() -> Progress:

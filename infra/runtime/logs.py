@@ -2,16 +2,17 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 from infra.runtime.settings import Runtime, Section
 
 
-def configure(settings: Runtime, role: str) -> None:
-    """Route structlog and the standard library's loggers to stderr in one form, each line naming the role."""
-    as_console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+def configure(settings: Runtime, role: str, stream: TextIO | None = None) -> None:
+    """Route structlog and the standard library's loggers to `stream`, else stderr, each line naming the role."""
+    target = stream or sys.stderr
+    as_console = settings.log_format == "console" or (settings.log_format == "auto" and target.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -29,7 +30,7 @@ def configure(settings: Runtime, role: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
