@@ -1,0 +1,73 @@
+"""What every request shares: engines, keys, clock, cache. Built before the server starts."""
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from api.auth import Authenticator
+from api.cache import PageCache
+from api.settings import Api
+from api.signing import Signer, kept_secret
+from infra.runtime.cassandra import Database, connect
+from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.control import ControlFollower, Directory
+from infra.runtime.health import Health
+from infra.runtime.settings import Cassandra, Kafka, Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The shared parts; tests build one with their own."""
+
+    settings: Api
+    kafka: Kafka
+    database: Database
+    directory: Directory
+    clock: Clock
+    signer: Signer
+    authenticator: Authenticator
+    cache: PageCache
+    health: Health
+
+
+def assemble(
+    settings: Api, kafka: Kafka, database: Database, directory: Directory, clock: Clock, signer: Signer
+) -> State:
+    """A state around these engines and keys."""
+    return State(
+        settings=settings,
+        kafka=kafka,
+        database=database,
+        directory=directory,
+        clock=clock,
+        signer=signer,
+        authenticator=Authenticator(directory, signer, clock),
+        cache=PageCache(
+            clock,
+            entries=settings.cache_entries,
+            size=settings.cache_bytes,
+            newest_seconds=settings.newest_seconds,
+            older_seconds=settings.older_seconds,
+            mask_seconds=settings.mask_seconds,
+        ),
+        health=Health("api"),
+    )
+
+
+def open_state(settings: Api, kafka: Kafka, cassandra: Cassandra, runtime: Runtime) -> tuple[State, ControlFollower]:
+    """Connect to everything. Blocks. Raises `PreconditionError` when something is not there."""
+    database = connect(cassandra.model_copy(update={"request_timeout": settings.read_timeout}))
+    follower = ControlFollower(kafka, "hubbub-api")
+    try:
+        directory = follower.start()
+        signer = Signer(kept_secret(settings.secret.get_secret_value(), runtime.data_dir))
+    except BaseException:
+        database.close()
+        raise
+    return assemble(settings, kafka, database, directory, SystemClock(), signer), follower
+
+
+def state_of(connection: HTTPConnection) -> State:
+    """The state of the app that serves this request or socket."""
+    state: State = connection.app.state.hubbub
+    return state
