@@ -15,6 +15,8 @@ from infra.contracts.events import MAX_DEPTH, MAX_EVENT_BYTES, Event, Invalid, c
 
 #: A frame is closed before it would pass this many bytes.
 MAX_FRAME_BYTES: Final = 512 * 1024
+#: What an event may grow to by ingest's own fields and the context of its batch.
+MAX_ENVELOPE_BYTES: Final = MAX_EVENT_BYTES + 1024
 
 _encoder = msgspec.json.Encoder()
 _stable = msgspec.json.Encoder(order="deterministic")
@@ -31,10 +33,13 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
-def decode(raw: bytes | memoryview | msgspec.Raw) -> Event:
-    """The event in these bytes, checked against every rule of the contract. Raises `Invalid`."""
-    if len(memoryview(raw)) > MAX_EVENT_BYTES:
-        raise Invalid("too_large", None, f"the event is longer than {MAX_EVENT_BYTES} bytes")
+def decode(raw: bytes | memoryview | msgspec.Raw, *, limit: int = MAX_ENVELOPE_BYTES) -> Event:
+    """The event in these bytes, checked against every rule of the contract. Raises `Invalid`.
+
+    A client's event is held to `MAX_EVENT_BYTES`, an envelope on the log to the default.
+    """
+    if len(memoryview(raw)) > limit:
+        raise Invalid("too_large", None, f"the event is longer than {limit} bytes")
     try:
         event = _event.decode(raw)
     except msgspec.ValidationError as error:

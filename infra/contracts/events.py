@@ -165,6 +165,8 @@ def merge_context(event: Event, context: Mapping[str, Any] | None) -> None:
 
 def truncate_ms(moment: datetime) -> datetime:
     """The moment in UTC, cut to whole milliseconds."""
+    if moment.tzinfo is UTC and moment.microsecond % 1000 == 0:
+        return moment  # what most clients send, at a tenth of the cost
     return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 

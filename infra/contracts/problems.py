@@ -74,10 +74,12 @@ REPLIES: Final = {
         Reply(401, "No valid key", ("WWW-Authenticate",)),
         Reply(403, "The key may not do this"),
         Reply(404, "Not found"),
+        Reply(405, "Method not allowed", ("Allow",)),
         Reply(413, "Too large"),
         Reply(415, "Unknown content type"),
         Reply(422, "Invalid request"),
         Reply(429, "Too many requests", ("Retry-After",)),
+        Reply(500, "Internal error"),
         Reply(503, "Unavailable, try again", ("Retry-After",)),
     )
 }
