@@ -80,7 +80,7 @@ def test_frames_keep_order_and_stay_within_the_limit(sizes):
         (b'{"id":"a"', "invalid_field", None),
         (b"\xff\xfe", "invalid_field", None),
         (b'{"id":"\\ud800","type":"a"}', "invalid_field", None),
-        (body(properties={"blob": "x" * events.MAX_EVENT_BYTES}), "too_large", None),
+        (body(properties={"blob": "x" * codec.MAX_ENVELOPE_BYTES}), "too_large", None),
     ],
 )
 def test_a_bad_event_is_refused_by_code_and_field(raw, code, field):
