@@ -53,6 +53,8 @@ class ControlFollower:
 
     def __init__(self, settings: Kafka, client_id: str) -> None:
         self.directory = Directory()
+        #: Set after each record taken.
+        self.changed = threading.Event()
         self._settings = settings
         self._client_id = client_id
         self._stopping = threading.Event()
@@ -119,6 +121,7 @@ class ControlFollower:
             self.directory.apply(message.key(), message.value())
         except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
             log.error("control.bad_record", offset=message.offset(), error=str(bad))
+        self.changed.set()
 
 
 def publish(settings: Kafka, records: Iterable[Control], removed: Iterable[bytes] = (), timeout: float = 10) -> None:

@@ -44,7 +44,9 @@ def test_a_uuid7_and_a_ulid_carry_their_time(moment):
 
 
 def test_a_real_uuid7_is_read():
-    assert abs(placement.time_of_id(str(uuid_utils.uuid7())) - datetime.now(UTC)) < timedelta(seconds=5)
+    moment = placement.time_of_id(str(uuid_utils.uuid7()))
+    assert moment is not None
+    assert abs(moment - datetime.now(UTC)) < timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(
