@@ -1,0 +1,128 @@
+"""The reference pages and `.env.example`, made from the commands and settings themselves.
+
+`python -m infra.cli.reference` rewrites them; `make check` fails while they differ.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import typer
+from pydantic_core import PydanticUndefined
+
+from infra.runtime.settings import Section
+
+_SETTINGS_MODULES = (
+    "infra.runtime.settings",
+    "infra.local.settings",
+    "ingest.settings",
+    "streams.settings",
+    "streams.history_settings",
+    "analytics.settings",
+    "api.settings",
+)
+_WIDTH = 100
+
+
+def commands() -> str:
+    """docs/commands.md: every command's own help."""
+    from infra.cli import app
+
+    root = typer.main.get_command(app)
+    parts = ["# Commands\n\nMade from `--help` by `python -m infra.cli.reference`.\n"]
+    for path, command in _walk(root, "hubbub"):
+        context = click.Context(command, info_name=path, terminal_width=_WIDTH, max_content_width=_WIDTH)
+        parts.append(f"## `{path}`\n\n```text\n{command.get_help(context).strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def settings() -> str:
+    """docs/settings.md: every setting with its default and meaning."""
+    parts = [
+        "# Settings\n\nEvery setting is an environment variable, or a line of a `.env` file in the working directory.\n"
+        "Made from the code by `python -m infra.cli.reference`.\n"
+    ]
+    for section in sections():
+        parts.append(f"## {section.__name__}\n\n{(section.__doc__ or '').strip()}\n")
+        parts.append("| variable | default | meaning |\n|---|---|---|")
+        parts += [f"| `{name}` | `{default}` | {meaning} |" for name, default, meaning in _fields(section)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def env_example() -> str:
+    """.env.example: every setting, commented out, at its default."""
+    lines = ["# Copy to .env and uncomment what you change. Meanings: docs/settings.md"]
+    for section in sections():
+        lines += ["", f"# {section.__name__}: {(section.__doc__ or '').strip().splitlines()[0]}"]
+        lines += [f"#{name}={default}" for name, default, _ in _fields(section)]
+    return "\n".join(lines) + "\n"
+
+
+def sections() -> list[type[Section]]:
+    """Every settings section of every room, in the order of the rooms."""
+    found: list[type[Section]] = []
+    for module in map(importlib.import_module, _SETTINGS_MODULES):
+        found += [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and issubclass(value, Section)
+            and value is not Section
+            and value.__module__ == module.__name__
+        ]
+    return found
+
+
+def files(root: Path) -> dict[Path, str]:
+    """Every generated file and its content."""
+    return {
+        root / "docs" / "commands.md": commands(),
+        root / "docs" / "settings.md": settings(),
+        root / ".env.example": env_example(),
+    }
+
+
+def stale(root: Path) -> list[Path]:
+    """The files that differ from what the code says."""
+    return [path for path, text in files(root).items() if not path.exists() or path.read_text() != text]
+
+
+def _fields(section: type[Section]) -> Iterator[tuple[str, str, str]]:
+    prefix = section.model_config.get("env_prefix", "")
+    for name, field in section.model_fields.items():
+        default: Any = field.get_default(call_default_factory=True)
+        if default is PydanticUndefined:
+            shown = ""
+        elif isinstance(default, list | dict | tuple):
+            shown = msgspec.json.encode(default).decode()
+        else:
+            shown = str(default).lower() if isinstance(default, bool) else str("" if default is None else default)
+        yield f"{prefix}{name}".upper(), shown.replace(str(Path.home()), "~"), " ".join((field.description or "").split())
+
+
+def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.commands:
+            yield from _walk(command.commands[name], f"{path} {name}")
+
+
+def main() -> int:
+    """Rewrite the files; with `--check`, only say which are stale and exit 1 if any is."""
+    root = Path.cwd()
+    behind = stale(root)
+    for path in behind:
+        print(f"{path.relative_to(root)} is stale: run `python -m infra.cli.reference`")
+        if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(files(root)[path])
+    return int(bool(behind) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
