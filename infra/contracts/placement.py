@@ -3,7 +3,7 @@
 Each is a function of the event alone, so two copies of one event always meet in the same cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -78,6 +78,15 @@ class BucketEpoch:
 
 
 DEFAULT_PLAN: Final = (BucketEpoch(datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=10)),)
+
+
+def plan_of(rows: Iterable[tuple[datetime, int]]) -> tuple[BucketEpoch, ...]:
+    """The plan of `bucket_plan` rows (effective_from, width in ms): the default one first, unless they replace it."""
+    epochs = {epoch.effective_from: epoch for epoch in DEFAULT_PLAN}
+    for effective_from, width_ms in rows:
+        moment = effective_from.replace(tzinfo=effective_from.tzinfo or UTC)  # the driver's datetimes are naive UTC
+        epochs[moment] = BucketEpoch(moment, timedelta(milliseconds=width_ms))
+    return tuple(epochs[moment] for moment in sorted(epochs))
 
 
 def bucket(moment: datetime, plan: Sequence[BucketEpoch] = DEFAULT_PLAN) -> int:

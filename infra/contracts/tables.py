@@ -61,6 +61,8 @@ _CELL = "WHERE tenant = ? AND channel_id = ? AND bucket = ? AND sent_at = ? AND 
 _MESSAGE = "sent_at, message_id, envelope, src, rule, edit, writetime(edit) AS edited_micros, deleted_at"
 
 # History: writes. UPDATE, not INSERT, so that a row has no marker of its own and lives by its cells alone.
+# `envelope` and `edit` hold the whole `message.sent` and `message.edited` event as JSON. A held row's id is its event's,
+# its day the UTC day it was received, its verdict the JSON of `records.Verdict`.
 CREATE_MESSAGE: Final = _s(
     "create_message", f"UPDATE messages USING TIMESTAMP ? SET envelope = ?, src = ?, rule = ? {_CELL}"
 )
@@ -171,6 +173,7 @@ WINDOWS: Final = _s(
     f"SELECT window_start, {', '.join(_MEASURES)}, revision, updated_at FROM metric_windows"
     f" WHERE {_WINDOW_KEY} AND window_start >= ? AND window_start < ?",
 )
+# A member's kind is `channel` or `user`.
 PUT_MEMBER: Final = _s(
     "put_member",
     "UPDATE window_members SET sent = ?, reactions = ?, contributors = ?"
@@ -181,6 +184,7 @@ MEMBERS: Final = _s(
     "SELECT member, sent, reactions, contributors FROM window_members"
     " WHERE tenant = ? AND kind = ? AND grain = ? AND window_start = ?",
 )
+# `offsets` is JSON: topic, as named on the cluster, to partition to the next offset to be read, as Spark writes it.
 PUT_PROGRESS: Final = _s(
     "put_progress",
     "INSERT INTO analytics_progress (query, batch_id, watermark, offsets, first_day, late_events, duplicate_events,"

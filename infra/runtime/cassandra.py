@@ -83,23 +83,29 @@ def connect(settings: Cassandra, *, keyspace: str | None = None, prepare: bool =
 
 
 def wait(response: ResponseFuture) -> "asyncio.Future[list[tuple[Any, ...]]]":
-    """An asyncio future of a driver future, for the running loop: all rows of the first page, or its error.
+    """An asyncio future of a driver future, for the running loop: all its rows, page after page, or its error.
 
-    The driver's callbacks run on its I/O thread and swallow exceptions, so they only hand over.
+    The driver's callbacks run on its I/O thread and swallow exceptions, so they only hand over. They are called once a
+    page.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
+    rows: list[tuple[Any, ...]] = []
 
-    def settle(rows: Any, error: BaseException | None) -> None:
+    def settle(error: BaseException | None) -> None:
         if future.done():
             return
         if error is None:
-            future.set_result(list(rows or ()))
+            future.set_result(rows)
         else:
             future.set_exception(error)
 
-    response.add_callbacks(
-        lambda rows: loop.call_soon_threadsafe(settle, rows, None),
-        lambda error: loop.call_soon_threadsafe(settle, None, error),
-    )
+    def take(page: Any) -> None:
+        rows.extend(page or ())
+        if response.has_more_pages:
+            response.start_fetching_next_page()
+        else:
+            loop.call_soon_threadsafe(settle, None)
+
+    response.add_callbacks(take, lambda error: loop.call_soon_threadsafe(settle, error))
     return future

@@ -106,3 +106,13 @@ def test_src_survives_a_round_trip(partition, offset, index):
 
 def test_src_orders_by_offset_then_index():
     assert Src("ingest", 1, 9, 3) < Src("ingest", 1, 10, 0) < Src("ingest", 1, 10, 1)
+
+
+def test_the_plan_is_the_stored_epochs_after_the_default_one():
+    later = datetime(2026, 11, 1, tzinfo=UTC)
+    naive = later.replace(tzinfo=None)
+    assert placement.plan_of([]) == placement.DEFAULT_PLAN
+    assert placement.plan_of([(naive, 86_400_000)]) == (
+        *placement.DEFAULT_PLAN,
+        BucketEpoch(later, timedelta(days=1)),
+    )
