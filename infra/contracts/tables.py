@@ -61,8 +61,8 @@ _CELL = "WHERE tenant = ? AND channel_id = ? AND bucket = ? AND sent_at = ? AND 
 _MESSAGE = "sent_at, message_id, envelope, src, rule, edit, writetime(edit) AS edited_micros, deleted_at"
 
 # History: writes. UPDATE, not INSERT, so that a row has no marker of its own and lives by its cells alone.
-# `envelope` and `edit` hold the whole `message.sent` and `message.edited` event as JSON. A held row's id is its event's,
-# its day the UTC day it was received, its verdict the JSON of `records.Verdict`.
+# `envelope` and `edit` hold the whole `message.sent` and `message.edited` event as JSON. A held row has its event's id,
+# the UTC day it was received, and as verdict the JSON of `records.Verdict`.
 CREATE_MESSAGE: Final = _s(
     "create_message", f"UPDATE messages USING TIMESTAMP ? SET envelope = ?, src = ?, rule = ? {_CELL}"
 )
