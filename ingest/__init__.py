@@ -1,0 +1,1 @@
+"""Takes chat events in: the ingest role, its client, importers and simulator."""

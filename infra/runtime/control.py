@@ -85,6 +85,11 @@ class ControlFollower:
         self._thread.start()
         return self.directory
 
+    @property
+    def following(self) -> bool:
+        """Whether changes are still being taken."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop following."""
         self._stopping.set()

@@ -81,10 +81,12 @@ class DeliveringProducer:
 
     `produce` never blocks: `BufferError` says the queue is full and is the caller's sign to slow down. Each delivery
     callback runs on the poll thread and must only hand over. A fatal error (a fenced or broken idempotent producer)
-    sets `fatal`; the owner should stop and be restarted, since no record can be delivered any more.
+    sets `fatal` and calls `on_fatal` from that thread; the owner should stop and be restarted, since no record can be
+    delivered any more.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], *, on_fatal: Callable[[str], None] | None = None) -> None:
+        self._on_fatal = on_fatal
         self._producer = Producer({**config, "error_cb": self._on_error})
         self._stopping = threading.Event()
         self.fatal: str | None = None
@@ -129,6 +131,8 @@ class DeliveringProducer:
         if error.fatal():
             self.fatal = error.str()
             log.error("producer.fatal", code=error.name())
+            if self._on_fatal is not None:
+                self._on_fatal(self.fatal)
         else:
             log.warning("producer.error", code=error.name())
 

@@ -1,0 +1,99 @@
+"""The HTTP application of the ingest role: two doors for events, and what operators and documentation need."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from infra.runtime.clock import Clock
+from infra.runtime.control import Directory
+from infra.runtime.health import Health, version
+from ingest import answers, bodies, openapi
+from ingest.door import Door
+from ingest.errors import Refused
+from ingest.intake import Intake
+from ingest.settings import Ingest
+
+
+def create_app(
+    intake: Intake,
+    directory: Directory,
+    settings: Ingest,
+    health: Health,
+    *,
+    clock: Clock,
+    new_id: Callable[[], str],
+) -> FastAPI:
+    """The application over a running intake."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    doors = {
+        "/v1/events": ((bodies.JSON, bodies.NDJSON), bodies.parse_events),
+        "/v1/batch": ((bodies.JSON,), bodies.parse_batch),
+    }
+    for path, (media, parse) in doors.items():
+        door = Door(intake, directory, settings, media=media, parse=parse, clock=clock, new_id=new_id)
+        app.router.routes.append(Route(path, door))
+    _add_operations(app, health, settings)
+    app.add_exception_handler(HTTPException, _refuse)
+    return app
+
+
+def _add_operations(app: FastAPI, health: Health, settings: Ingest) -> None:
+    document = openapi.document()
+
+    @app.get("/healthz")
+    async def alive() -> Response:
+        return _json({"alive": True})
+
+    @app.get("/readyz")
+    async def ready() -> Response:
+        report = health.report()
+        return _json(report, status=200 if report.ready else 503)
+
+    @app.get("/version")
+    async def which() -> Response:
+        return _json(version())
+
+    @app.get("/openapi.json")
+    async def described() -> Response:
+        return _json(document)
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        _guard(request, settings)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs")
+    async def docs(request: Request) -> Response:
+        _guard(request, settings)
+        return Response(openapi.page(document), media_type="text/html")
+
+
+def _guard(request: Request, settings: Ingest) -> None:
+    """Only this machine may ask, unless the settings open it."""
+    host = request.client.host if request.client else ""
+    if settings.open_docs or _is_loopback(host):
+        return
+    raise HTTPException(403, "answered on this machine only")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = answers.refusal(Refused(error.status_code, error.detail, error.headers))
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
