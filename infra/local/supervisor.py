@@ -146,6 +146,7 @@ async def _supervise(plan: Plan, progress: Progress, ready: Callable[[], None]) 
         start.cancel()
         stop.cancel()
         await asyncio.wait({start})
+        progress.note("stopping")
         await stack.stop()
 
 
