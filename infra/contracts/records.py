@@ -37,13 +37,14 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict and the event it is about, without its text."""
+    """A verdict and the event it is about, without its text. On historical events it is recorded, not applied."""
 
     tenant: str
     event_id: str
     channel_id: str | None
     received_at: datetime
     verdict: Verdict
+    applied: bool = True
 
 
 Outcome = Literal["events", "signals", "held", "blocked", "dlq", "duplicates"]
