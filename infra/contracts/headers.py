@@ -7,6 +7,9 @@ from typing import Final
 SRC: Final = "src"
 #: Id of a rule that touched the event, `id@version`.
 RULE: Final = "rule"
+#: What a record of ours is that carries no event: a heartbeat.
+KIND: Final = "kind"
+HEARTBEAT: Final = b"heartbeat"
 #: Dead letter headers.
 STAGE: Final = "stage"
 CODE: Final = "code"
