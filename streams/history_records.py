@@ -1,0 +1,61 @@
+"""What one Kafka record asks of history: steps, nothing, or to be a dead letter."""
+
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from infra.contracts import codec, headers, topics
+from infra.contracts.events import Invalid
+from streams.cells import Cells, Steps
+
+#: The topics whose records end in history.
+INPUTS: Final = (topics.EVENTS, topics.EVENTS_BACKFILL, topics.HELD)
+
+
+class Record(Protocol):
+    """The part of a consumed message that matters here."""
+
+    def value(self) -> bytes | None: ...
+    def headers(self) -> Any: ...  # confluent types it wider than the list of name and bytes it is
+
+
+class _Stopped(msgspec.Struct):
+    """A `records.Held` whose parts stay as they are written."""
+
+    event: msgspec.Raw
+    verdict: msgspec.Raw
+
+
+_stopped = msgspec.json.Decoder(_Stopped)
+
+
+def steps_of(record: Record, *, held: bool, cells: Cells, now: float) -> Steps | None:
+    """The record's steps; None when history keeps nothing of it. Raises `Invalid` for what can never be written."""
+    src, rules = None, []
+    for name, value in record.headers() or []:
+        if name == headers.SRC and value is not None:
+            src = value.decode(errors="replace")
+        elif name == headers.RULE and value is not None:
+            rules.append(value.decode(errors="replace"))
+        elif name == headers.KIND and value == headers.HEARTBEAT:
+            return None
+    body = record.value()
+    if body is None:
+        raise Invalid("invalid_field", None, "the record has no value")
+    if not held:
+        try:
+            event = codec.decode(body)
+        except Invalid as error:
+            if error.code == "forbidden_type":  # Hubbub's own: the router lets no client's through
+                return None
+            raise
+        return cells.steps(event, body.decode(), src, ",".join(rules), now)
+    try:
+        stopped = _stopped.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("invalid_field", None, f"not a held record: {error}") from None
+    envelope, verdict = bytes(stopped.event), bytes(stopped.verdict)
+    try:
+        return cells.hold(codec.decode(envelope), envelope.decode(), verdict.decode(), src)
+    except UnicodeDecodeError as error:
+        raise Invalid("invalid_field", "verdict", f"not UTF-8: {error.reason}") from None
