@@ -60,10 +60,11 @@ class Wire:
         connections: int = 4,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        self.url = url.rstrip("/")
         self._clock = clock
         self._head = b'{"historical":true,' if historical else b"{"
         self._client = httpx.Client(
-            base_url=url.rstrip("/"),
+            base_url=self.url,
             headers={
                 "Authorization": f"Bearer {key}",
                 "Content-Type": "application/json",
