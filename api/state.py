@@ -1,18 +1,28 @@
 """What every request shares: engines, keys, clock, cache. Built before the server starts."""
 
+import asyncio
 from dataclasses import dataclass
+from typing import Annotated
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.auth import Authenticator
 from api.cache import PageCache
+from api.history import History
+from api.pages import Pages
 from api.settings import Api
 from api.signing import Signer, kept_secret
+from api.watch import Watch
 from infra.runtime.cassandra import Database, connect
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.control import ControlFollower, Directory
 from infra.runtime.health import Health
+from infra.runtime.kafka import admin
 from infra.runtime.settings import Cassandra, Kafka, Runtime
+
+#: Each reads the log in a thread of its own.
+_TRACES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +38,29 @@ class State:
     authenticator: Authenticator
     cache: PageCache
     health: Health
+    watch: Watch
+    history: History
+    pages: Pages
+    traces: asyncio.Semaphore
 
 
 def assemble(
     settings: Api, kafka: Kafka, database: Database, directory: Directory, clock: Clock, signer: Signer
 ) -> State:
     """A state around these engines and keys."""
+    cache = PageCache(
+        clock,
+        entries=settings.cache_entries,
+        size=settings.cache_bytes,
+        newest_seconds=settings.newest_seconds,
+        older_seconds=settings.older_seconds,
+        mask_seconds=settings.mask_seconds,
+    )
+    watch = Watch(database, admin(kafka), clock, settings.fresh_seconds)
+    health = Health("api")
+    health.add("cassandra", watch.cassandra)
+    health.add("kafka", watch.kafka)
+    history = History(database, lambda: watch.plan)
     return State(
         settings=settings,
         kafka=kafka,
@@ -42,15 +69,12 @@ def assemble(
         clock=clock,
         signer=signer,
         authenticator=Authenticator(directory, signer, clock),
-        cache=PageCache(
-            clock,
-            entries=settings.cache_entries,
-            size=settings.cache_bytes,
-            newest_seconds=settings.newest_seconds,
-            older_seconds=settings.older_seconds,
-            mask_seconds=settings.mask_seconds,
-        ),
-        health=Health("api"),
+        cache=cache,
+        health=health,
+        watch=watch,
+        history=history,
+        pages=Pages(database, history, signer, cache),
+        traces=asyncio.Semaphore(_TRACES_AT_ONCE),
     )
 
 
@@ -71,3 +95,10 @@ def state_of(connection: HTTPConnection) -> State:
     """The state of the app that serves this request or socket."""
     state: State = connection.app.state.hubbub
     return state
+
+
+async def _shared(connection: HTTPConnection) -> State:
+    return state_of(connection)
+
+
+Shared = Annotated[State, Depends(_shared)]

@@ -1,0 +1,197 @@
+"""The numbers: the registry, and one metric over time, each point saying whether it is final."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AwareDatetime
+
+from api import models
+from api.auth import Principal, Reader, check_channel
+from api.errors import Refused, not_found
+from api.freshness import Freshness, judge, read_progress
+from api.messages import utc
+from api.replies import json
+from api.state import Shared, State
+from infra.contracts import tables
+from infra.contracts.metrics import METRICS, SKETCH_ERROR, TENANT_SCOPE, Metric, channel_scope
+from infra.contracts.windows import BY_NAME, DAY, HOUR, MINUTE, QUARTER, Grain
+
+router = APIRouter(tags=["metrics"])
+
+#: How far back a query without `from` looks.
+_SPAN = {
+    MINUTE: timedelta(hours=1),
+    QUARTER: timedelta(days=1),
+    HOUR: timedelta(days=2),
+    DAY: timedelta(days=30),
+}
+_FROM = "Default: an hour of minutes, a day of quarters, two days of hours, thirty days"
+_TO = "Exclusive. Default: the end of the current window"
+#: Where a window was written by both, the first wins.
+_SOURCES = ("batch", "stream")
+_CHANNEL = channel_scope("")
+_REVISION = 1 + len(tables.MEASURE_COLUMNS)
+
+
+@router.get("/v1/metrics", response_model=models.MetricsBody, responses=models.refusals(401, 403))
+async def registry(_: Reader) -> Response:
+    """Every published metric and what it means."""
+    return json({"metrics": [_entry(metric) for metric in METRICS.values()]})
+
+
+@router.get(
+    "/v1/metrics/{name}",
+    response_model=models.SeriesBody,
+    response_model_exclude_unset=True,
+    responses=models.refusals(400, 401, 403, 404, 422, 503),
+)
+async def series(
+    name: Annotated[str, Path(max_length=100)],
+    principal: Reader,
+    state: Shared,
+    scope: Annotated[str, Query(description="`tenant`, or `channel:ID`", max_length=300)] = TENANT_SCOPE,
+    since: Annotated[AwareDatetime | None, Query(alias="from", description=_FROM)] = None,
+    until: Annotated[AwareDatetime | None, Query(alias="to", description=_TO)] = None,
+    grain: Annotated[str, Query(pattern="^(1m|15m|1h|1d)$")] = MINUTE.name,
+) -> Response:
+    """One metric over time. Windows in which nothing happened have no point."""
+    metric = METRICS.get(name)
+    if metric is None:
+        raise not_found("metric")
+    check_scope(principal, metric, scope)
+    span = span_of(BY_NAME[grain], since, until, state.clock.now(), state.settings.max_points)
+    # Progress first: what is read after it is at least as new as its watermark claims.
+    freshness = await read_freshness(state)
+    rows = await read_windows(state, principal.tenant, scope, span)
+    if not rows and scope != TENANT_SCOPE:
+        await _check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
+    points = [_point(metric, span.grain, row, source, freshness) for row, source in rows]
+    return json(
+        {
+            "metric": metric.name,
+            "scope": scope,
+            "grain": grain,
+            "points": [point for point in points if point is not None],
+            **freshness.fields(span.end),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole windows of one grain, from `start` to `end`, exclusive."""
+
+    grain: Grain
+    start: datetime
+    end: datetime
+
+    def periods(self) -> Iterator[str]:
+        """The partitions these windows lie in."""
+        start = self.start
+        while start < self.end:
+            period = self.grain.period_of(start)
+            yield period
+            start = datetime.combine(date.fromisoformat(period), time.min, UTC) + self.grain.period
+
+
+def span_of(grain: Grain, since: datetime | None, until: datetime | None, now: datetime, max_points: int) -> Span:
+    """The windows a query asks for. Raises `Refused` 400 where they are none, too many or out of the calendar."""
+    try:
+        last = now if until is None else until.astimezone(UTC) - timedelta(microseconds=1)
+        end = grain.end(grain.start(last))
+        start = grain.start(end - _SPAN[grain] if since is None else since.astimezone(UTC))
+        points = (end - start) // grain.width
+        end + grain.period
+    except OverflowError:
+        raise Refused(400, "The range leaves the calendar.") from None
+    if points < 1:
+        raise Refused(400, "The range is empty: `from` must be before `to`.")
+    if points > max_points:
+        raise Refused(
+            400, f"The range holds {points} windows of {grain.name}; at most {max_points}. Take a coarser grain."
+        )
+    return Span(grain, start, end)
+
+
+def check_scope(principal: Principal, metric: Metric, scope: str) -> None:
+    """Raise `Refused` unless this principal may see this metric at this scope."""
+    if scope == TENANT_SCOPE:
+        if principal.channels is not None:
+            raise Refused(403, "This token is limited to its channels.")
+        kind = "tenant"
+    elif scope.startswith(_CHANNEL) and len(scope) > len(_CHANNEL):
+        check_channel(principal, scope.removeprefix(_CHANNEL))
+        kind = "channel"
+    else:
+        raise Refused(400, "scope is `tenant` or `channel:ID`.")
+    if kind not in metric.scopes:
+        raise Refused(400, f"{metric.name} has no scope {kind}.")
+
+
+async def read_freshness(state: State) -> Freshness:
+    """How fresh the numbers are that are read next."""
+    progress = await read_progress(state.database)
+    return judge(progress, state.watch.ends, state.clock.now(), state.clock.monotonic())
+
+
+async def read_windows(state: State, tenant: str, scope: str, span: Span) -> list[tuple[tuple[Any, ...], str]]:
+    """The rows of `tables.WINDOWS` in these windows, oldest first, each with its source."""
+    wanted = [(period, source) for period in span.periods() for source in _SOURCES]
+    found = await asyncio.gather(
+        *(
+            state.database.execute(
+                tables.WINDOWS, (tenant, scope, span.grain.name, period, source, span.start, span.end)
+            )
+            for period, source in wanted
+        )
+    )
+    rows: dict[datetime, tuple[tuple[Any, ...], str]] = {}
+    for source in reversed(_SOURCES):
+        for (_, of_source), partition in zip(wanted, found, strict=True):
+            if of_source == source:
+                rows.update({row[0]: (row, source) for row in partition})
+    return [rows[start] for start in sorted(rows)]
+
+
+async def _check_channel_exists(state: State, tenant: str, channel_id: str) -> None:
+    buckets, channel = await asyncio.gather(
+        state.history.buckets(tenant, channel_id), state.database.execute(tables.CHANNEL, (tenant, channel_id))
+    )
+    if not buckets and not channel:
+        raise not_found("channel")
+
+
+def _point(
+    metric: Metric, grain: Grain, row: tuple[Any, ...], source: str, freshness: Freshness
+) -> dict[str, Any] | None:
+    value = row[1 + tables.MEASURE_COLUMNS.index(metric.measure)]
+    if not value:
+        return None
+    start = utc(row[0])
+    end = grain.end(start)
+    point = {
+        "start": start,
+        "end": end,
+        "value": value,
+        "final": source == "batch" or freshness.is_final(end),
+        "revision": row[_REVISION] or 0,
+    }
+    if metric.approximate and source != "batch":
+        point |= {"approximate": True, "error": round(SKETCH_ERROR, 4)}
+    return point
+
+
+def _entry(metric: Metric) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "meaning": metric.meaning,
+        "unit": metric.unit,
+        "scopes": metric.scopes,
+        "grains": metric.grains,
+        "approximate": metric.approximate,
+        "error": round(SKETCH_ERROR, 4) if metric.approximate else None,
+    }

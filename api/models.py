@@ -1,0 +1,323 @@
+"""Shapes of replies and request bodies, as the OpenAPI document shows them. Replies are written with msgspec."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """Fields not named here do not occur."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+class KeyBody(Model):
+    """A read key, to be exchanged for a session cookie."""
+
+    key: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SessionBody(Model):
+    """The session that a cookie now carries."""
+
+    tenant: str
+    scopes: list[str]
+    expires_at: datetime
+
+
+class TokenRequest(Model):
+    """What a channel token shall allow."""
+
+    user_id: Annotated[str, Field(min_length=1, max_length=200)]
+    channels: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=200)]
+    ttl: Annotated[int, Field(ge=1)] = 3_600
+    """Seconds."""
+
+
+class TokenBody(Model):
+    """A channel token, to be given as a bearer."""
+
+    token: str
+    expires_at: datetime
+
+
+class ChannelBody(Model):
+    """A channel."""
+
+    channel_id: str
+    name: str | None = None
+    created_at: datetime | None = None
+    last_activity: datetime | None = None
+
+
+class ChannelsBody(Model):
+    """Channels, the most recently active first."""
+
+    channels: list[ChannelBody]
+    more: bool
+    """Whether there are more than `limit`."""
+
+
+class MessageBody(Model):
+    """A message as it stands now. Of a deleted one only `message_id`, `sent_at` and `deleted` are left."""
+
+    message_id: str
+    sent_at: datetime
+    deleted: bool = False
+    id: str | None = None
+    time: datetime | None = None
+    received_at: datetime | None = None
+    channel_id: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    thread_id: str | None = None
+    reply_to: str | None = None
+    text: str | None = None
+    is_bot: bool | None = None
+    properties: dict[str, Any] | None = None
+    edited: bool = False
+    edited_at: datetime | None = None
+    reactions: dict[str, int] | None = None
+    """How many have each reaction standing."""
+
+
+class OneMessageBody(MessageBody):
+    """A message with who reacted."""
+
+    reacted: dict[str, list[str]] | None = None
+    """User ids by reaction, the first hundred of each."""
+
+
+class PageBody(Model):
+    """Messages newest first."""
+
+    messages: list[MessageBody]
+    next_cursor: str | None
+    """Give it as `before` for older messages; null at the beginning of the channel."""
+    prev_cursor: str | None
+    """Give it as `after` for newer messages; null in an empty channel."""
+
+
+class UnreadBody(Model):
+    """Unread messages of one channel."""
+
+    channel_id: str
+    count: int
+    more: bool = False
+    """There are more than `count`."""
+
+
+class UnreadsBody(Model):
+    """Unread messages of one user, by channel."""
+
+    user_id: str
+    channels: list[UnreadBody]
+
+
+class MetricBody(Model):
+    """One entry of the metric registry."""
+
+    name: str
+    meaning: str
+    unit: str
+    scopes: list[str]
+    grains: list[str]
+    approximate: bool
+    error: float | None = None
+    """Relative standard error of an approximate metric."""
+
+
+class MetricsBody(Model):
+    """The metric registry."""
+
+    metrics: list[MetricBody]
+
+
+class PointBody(Model):
+    """The number of one window, end exclusive."""
+
+    start: datetime
+    end: datetime
+    value: int
+    final: bool
+    """The watermark has passed the window's end: only a correction can change it now."""
+    revision: int
+    approximate: bool = False
+    error: float | None = None
+    """Relative standard error of an approximate value."""
+
+
+class SeriesBody(Model):
+    """A metric over time. A window without a point is zero, if `complete`."""
+
+    metric: str
+    scope: str
+    grain: str
+    points: list[PointBody]
+    as_of: datetime | None
+    """When the numbers were last written; null before the first time."""
+    watermark: datetime | None
+    lag_seconds: float | None
+    """How far the newest event counted is behind the clock."""
+    complete: bool
+    """Everything that belongs into the range has been counted, up to a few seconds before now."""
+
+
+class RankBody(Model):
+    """One place of a ranking, with what it is made of."""
+
+    rank: int
+    id: str
+    score: int
+    sent: int
+    reactions: int
+    contributors: int | None = None
+    """Distinct senders, approximate; channels only."""
+
+
+class TopBody(Model):
+    """A ranking by messages sent, then reactions."""
+
+    kind: str
+    window: str
+    start: datetime
+    end: datetime
+    ranking: list[RankBody]
+    as_of: datetime | None
+    watermark: datetime | None
+    lag_seconds: float | None
+    complete: bool
+
+
+class HeldVerdictBody(BaseModel):
+    """Which rule decided, and why."""
+
+    action: str
+    rule: str
+    version: int
+    reason: str
+    matches: int = 1
+
+
+class HeldBody(Model):
+    """One event that was held or blocked."""
+
+    held_id: str
+    type: str
+    channel_id: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    time: datetime
+    received_at: datetime | None = None
+    verdict: HeldVerdictBody
+    src: str | None = None
+    text: str | None = None
+    """Only with scope `moderate`."""
+
+
+class HeldListBody(Model):
+    """What was held or blocked on one UTC day, newest ids first."""
+
+    day: str
+    held: list[HeldBody]
+    more: bool
+
+
+class SrcBody(Model):
+    """One element of one record of the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    index: int | None = None
+
+
+class AcceptBody(Model):
+    """How the event came in."""
+
+    received_at: datetime | None = None
+    source: str | None = None
+    request_id: str | None = None
+    src: SrcBody | None = None
+
+
+class RecordBody(Model):
+    """Where the event stands in the log."""
+
+    outcome: str
+    topic: str
+    partition: int
+    offset: int
+    appended_at: datetime
+    code: str | None = None
+    """Of a dead letter: why."""
+
+
+class HistoryBody(Model):
+    """The row the event made or changed."""
+
+    channel_id: str
+    message_id: str
+    sent_at: datetime
+    bucket: int
+    state: str
+    """`created`, `edited`, `deleted` or `waiting` for its create."""
+
+
+class CountedBody(Model):
+    """A minute window the event belongs to."""
+
+    scope: str
+    grain: str
+    start: datetime
+    end: datetime
+    metrics: list[str]
+    written: bool
+    """Whether the window has been written."""
+    final: bool
+
+
+class TraceBody(Model):
+    """What became of one event."""
+
+    id: str
+    type: str | None = None
+    accept: AcceptBody | None = None
+    outcome: str | None = None
+    verdict: dict[str, Any] | None = None
+    records: list[RecordBody]
+    history: HistoryBody | None = None
+    windows: list[CountedBody]
+    looked: list[str]
+    seconds: float
+
+
+_REFUSALS = {
+    400: "The request cannot be answered as put",
+    401: "No valid key",
+    403: "The key may not do this",
+    404: "Not found, or not yours",
+    413: "Too large",
+    422: "Invalid request",
+    429: "Too many at once",
+    503: "Unavailable, try again",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problem replies of a route, for its documentation."""
+    schema = ProblemBody.model_json_schema()
+    return {
+        status: {"description": _REFUSALS[status], "content": {"application/problem+json": {"schema": schema}}}
+        for status in statuses
+    }
