@@ -1,0 +1,1 @@
+"""Pure steps: what the router decides about one event, from the event alone."""

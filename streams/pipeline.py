@@ -1,0 +1,132 @@
+"""Routes records and settles them: an input record counts as done once every record made from it is delivered."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from infra.contracts.events import from_ms
+from infra.runtime.clock import Clock
+from infra.runtime.telemetry import ROUTED, ROUTER_IN_FLIGHT, UNEXPECTED, VERDICTS
+from streams.agents import Arrival
+from streams.deliveries import Deliveries
+from streams.frontier import TP, Frontier
+from streams.fuse import Fuse
+from streams.routing import Record, Routed, Router
+
+#: Elements routed before other tasks get a turn.
+_TURN: Final = 500
+
+
+class FuseBlown(Exception):
+    """Too much failed by our own fault."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Consecutive records of one partition in one batch."""
+
+    tp: TP
+    generation: int
+    first: int
+    end: int
+    appended_ms: int
+
+
+class Pipeline:
+    """The handler of the agents. Runs on the loop."""
+
+    def __init__(
+        self,
+        routers: Mapping[str, Router],
+        deliveries: Mapping[str, Deliveries],
+        frontier: Frontier,
+        fuse: Fuse,
+        clock: Clock,
+    ) -> None:
+        self._routers = routers
+        self._deliveries = deliveries
+        self._frontier = frontier
+        self._fuse = fuse
+        self._clock = clock
+        self._stopping = False
+        self._settled_at: dict[TP, datetime] = {}
+        #: When a record was last settled, by the monotonic clock.
+        self.last_settled = clock.monotonic()
+
+    def settled_at(self, tp: TP) -> datetime | None:
+        """The append time of the last record of this partition that is done, so far as this process knows."""
+        return self._settled_at.get(tp)
+
+    @property
+    def in_flight(self) -> int:
+        """Input records under way."""
+        return sum(deliveries.in_flight for deliveries in self._deliveries.values())
+
+    def stop_taking(self) -> None:
+        """Leave alone whatever has not been taken yet."""
+        self._stopping = True
+
+    async def drain(self) -> None:
+        """Return once nothing is under way, or a delivery failed."""
+        for deliveries in self._deliveries.values():
+            await deliveries.drain()
+
+    async def handle(self, source: str, arrivals: Iterator[Arrival]) -> None:
+        """Route these records and hand their outputs to Kafka; return when the next ones may come."""
+        deliveries, router = self._deliveries[source], self._routers[source]
+        await deliveries.wait_below_limit()
+        stretches: list[_Stretch] = []
+        batch = deliveries.batch(lambda: self._settle(stretches))
+        since_turn = 0
+        while not self._stopping and (arrival := next(arrivals, None)) is not None:
+            batch.cover()
+            routed = router.route(
+                Record(
+                    topic=source,
+                    partition=arrival.tp[1],
+                    offset=arrival.offset,
+                    appended_at=from_ms(arrival.appended_ms),
+                    value=arrival.value,
+                    headers=arrival.headers,
+                )
+            )
+            self._count(routed)
+            await batch.produce(routed.outputs)
+            _extend(stretches, arrival)
+            since_turn += routed.accepted
+            if since_turn >= _TURN:
+                since_turn = 0
+                await asyncio.sleep(0)
+        batch.close()
+        ROUTER_IN_FLIGHT.set(self.in_flight)
+
+    def _settle(self, stretches: list[_Stretch]) -> None:
+        for stretch in stretches:
+            self._frontier.settle(stretch.tp, stretch.generation, stretch.first, stretch.end)
+            self._settled_at[stretch.tp] = from_ms(stretch.appended_ms)
+        if stretches:
+            self.last_settled = self._clock.monotonic()
+        ROUTER_IN_FLIGHT.set(self.in_flight)
+
+    def _count(self, routed: Routed) -> None:
+        for (_, outcome), number in routed.tally.items():
+            ROUTED.labels(outcome).inc(number)
+        for rule, action in routed.verdicts:
+            VERDICTS.labels(rule, action).inc()
+        if routed.unexpected:
+            UNEXPECTED.labels("router").inc(routed.unexpected)
+        if self._fuse.count(routed.accepted, routed.unexpected):
+            raise FuseBlown("too many elements failed by the router's own fault")
+
+
+def _extend(stretches: list[_Stretch], arrival: Arrival) -> None:
+    """Add the record to its partition's stretch in this batch, if it follows on."""
+    for stretch in stretches:
+        if stretch.tp == arrival.tp and stretch.generation == arrival.generation and stretch.end == arrival.previous:
+            stretch.end, stretch.appended_ms = arrival.offset + 1, arrival.appended_ms
+            return
+    stretches.append(
+        _Stretch(arrival.tp, arrival.generation, arrival.previous, arrival.offset + 1, arrival.appended_ms)
+    )

@@ -1,0 +1,157 @@
+"""The router role: reads `ingest` and `backfill`, judges, and writes every record to where it belongs."""
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import structlog
+
+from infra.contracts import topics
+from infra.runtime import health, logs
+from infra.runtime.clock import SystemClock
+from infra.runtime.errors import PreconditionError, Undelivered
+from infra.runtime.health import Check, Health
+from infra.runtime.kafka import DeliveringProducer, check_topics, producer_config
+from infra.runtime.settings import Kafka, Listen, Runtime
+from infra.runtime.stopping import stop_event
+from infra.runtime.telemetry import LAG
+from streams.agents import RouterApp, Standing, make_app
+from streams.deliveries import Deliveries
+from streams.frontier import Frontier
+from streams.fuse import Fuse
+from streams.heartbeats import beat
+from streams.pipeline import Pipeline
+from streams.routing import Router
+from streams.settings import RouterSettings
+from streams.steps.judging import Judge
+from streams.steps.rules import load_rules
+
+log = structlog.get_logger("hubbub.router")
+
+_INPUTS = (topics.INGEST, topics.BACKFILL)
+
+
+class Worker:
+    """One router process: the app, its producer and what watches them."""
+
+    def __init__(self, kafka: Kafka, runtime: Runtime, settings: RouterSettings, judge: Judge) -> None:
+        loop = asyncio.get_running_loop()
+        clock = SystemClock()
+        # Nothing is ever given up: the input waits in Kafka, and a record given up would break the order behind it.
+        self.producer = DeliveringProducer(
+            producer_config(kafka, settings.instance_id, **{"delivery.timeout.ms": 0, "linger.ms": 5})
+        )
+        deliveries = {t.name: Deliveries(self.producer, loop, settings.in_flight_records) for t in _INPUTS}
+        frontier = Frontier()
+        self.pipeline = Pipeline(
+            {t.name: Router(t, kafka, judge) for t in _INPUTS},
+            deliveries,
+            frontier,
+            Fuse(clock, settings.fuse_ratio),
+            clock,
+        )
+        self.app: RouterApp = make_app(kafka, settings, frontier, self.pipeline.handle, self._fail)
+        self.failed = asyncio.Event()
+        self.standings: list[Standing] = []
+        self._kafka, self._runtime, self._settings, self._clock = kafka, runtime, settings, clock
+
+    async def run(self, stopping: threading.Event) -> int:
+        """Run until told to stop (0) or something fails for good (1)."""
+        watch = asyncio.create_task(self._watch())
+        ends = [
+            asyncio.create_task(self.app.start()),
+            asyncio.create_task(asyncio.to_thread(stopping.wait)),
+            asyncio.create_task(self.failed.wait()),
+        ]
+        start, stop, failure = ends
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        crash = asyncio.create_task(self.app.wait_until_stopped())
+        if start.done():
+            if (error := start.exception()) is not None:
+                self._fail(error)
+            else:
+                log.info("router.started", instance=self._settings.instance_id)
+                await asyncio.wait([stop, failure, crash], return_when=asyncio.FIRST_COMPLETED)
+        if self.app.crashed:
+            self._fail(self.app.crash_reason)
+        graceful = stop.done() and not self.failed.is_set() and not self.app.crashed
+        log.info("router.stopping", graceful=graceful)
+        stopping.set()
+        try:
+            async with asyncio.timeout(self._runtime.stop_seconds):
+                await self._stop(graceful)
+        except TimeoutError:
+            log.error("router.stop_timeout", in_flight=self.pipeline.in_flight)
+            graceful = False
+        for task in (watch, *ends, crash):
+            task.cancel()
+        return 0 if graceful else 1
+
+    def lag(self) -> int | None:
+        """Records before the router, as of the last look."""
+        return sum(max(s.end - s.done, 0) for s in self.standings) if self.standings else None
+
+    def check_progress(self) -> Check:
+        """Ready once partitions are assigned, and while whatever waits is being settled."""
+        if not self.standings:
+            return Check(False, "no partition assigned yet")
+        waiting, idle = self.lag(), self._clock.monotonic() - self.pipeline.last_settled
+        stalled = bool(waiting) and idle > self._settings.stall_seconds
+        return Check(not stalled, f"{waiting} records waiting, last settled {idle:.1f} s ago")
+
+    def check_producer(self) -> Check:
+        """Ready while the producer can deliver."""
+        return Check(self.producer.fatal is None, self.producer.fatal or "delivering")
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("router.failed", error=type(error).__name__, reason=str(error)[:200])
+        self.failed.set()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.watermark_seconds)
+            if self.producer.fatal is not None:
+                self._fail(Undelivered(self.producer.fatal))
+                return
+            if self.app.consumer.started:
+                self.standings = self.app.standings()
+                beat(self._kafka, self.producer, self.standings, self.pipeline.settled_at)
+            for standing in self.standings:
+                LAG.labels(standing.tp[0], standing.tp[1]).set(max(standing.end - standing.done, 0))
+
+    async def _stop(self, graceful: bool) -> None:
+        self.pipeline.stop_taking()
+        if graceful:
+            await self.pipeline.drain()
+            await self.app.consumer.commit()
+        await self.app.stop()
+        await asyncio.to_thread(self.producer.close, 1.0 if graceful else 0.0)
+
+
+def run() -> int:
+    """Run the router until SIGTERM or SIGINT. Returns the exit code. Raises `PreconditionError`."""
+    runtime, kafka, listen, settings = Runtime(), Kafka(), Listen(), RouterSettings()
+    logs.configure(runtime, "router")
+    logs.log_effective(runtime, kafka, listen, settings)
+    stopping = stop_event()
+    judge = Judge(load_rules(settings.rules_file))
+    problems = [str(p) for p in check_topics(kafka) if p.kind == "missing"]
+    if problems:
+        raise PreconditionError(f"{'; '.join(problems)}. Run `hubbub topics apply`.")
+    return asyncio.run(_run(kafka, runtime, listen, settings, judge, stopping))
+
+
+async def _run(
+    kafka: Kafka, runtime: Runtime, listen: Listen, settings: RouterSettings, judge: Judge, stopping: threading.Event
+) -> int:
+    worker = Worker(kafka, runtime, settings, judge)
+    state = Health("router")
+    state.add("progress", worker.check_progress)
+    state.add("producer", worker.check_producer)
+    state.report_lag(worker.lag)
+    server = health.serve(state, listen.host, listen.router_port)
+    try:
+        return await worker.run(stopping)
+    finally:
+        with suppress(OSError):
+            server.shutdown()

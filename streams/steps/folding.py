@@ -1,0 +1,72 @@
+"""Text as rules see it: NFKC, case-folded and free of invisible characters, with the way back to the original."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+Span = tuple[int, int]
+
+#: Format characters and fillers that show nothing: they split words for a machine, not for a reader.
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Folded text. `starts` and `ends` give each of its characters' place in the original; None: the same place."""
+
+    text: str
+    starts: Sequence[int] | None = None
+    ends: Sequence[int] | None = None
+
+    def original(self, start: int, end: int) -> Span:
+        """The stretch of the original that a non-empty stretch of the folded text was made from."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+def fold(text: str) -> Folded:
+    """Fold a text. Equal to folding each base character with its combining marks by itself."""
+    if text.isascii():
+        return Folded(text.lower())
+    if not _INVISIBLE.search(text) and unicodedata.is_normalized("NFKC", text):
+        folded = text.casefold()
+        if len(folded) == len(text):  # case folding never shortens, so every character kept its place
+            return Folded(folded)
+    return _fold_by_cluster(text)
+
+
+def _fold_by_cluster(text: str) -> Folded:
+    pieces: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    at = 0
+    for cluster in _clusters(text):
+        folded = _fold_cluster(cluster)
+        pieces.append(folded)
+        starts.extend([at] * len(folded))
+        at += len(cluster)
+        ends.extend([at] * len(folded))
+    return Folded("".join(pieces), starts, ends)
+
+
+def _clusters(text: str) -> list[str]:
+    """Each base character with the combining marks and Hangul vowels and finals that compose with it."""
+    clusters: list[str] = []
+    for char in text:
+        if clusters and (unicodedata.combining(char) or "\u1161" <= char <= "\u11ff"):
+            clusters[-1] += char
+        else:
+            clusters.append(char)
+    return clusters
+
+
+@lru_cache(maxsize=16_384)
+def _fold_cluster(cluster: str) -> str:
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", cluster)).casefold()

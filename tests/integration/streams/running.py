@@ -1,0 +1,178 @@
+"""A router as a process of its own, and the topics around it as a test sees them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from socket import socket
+from typing import Any
+
+import httpx
+import msgspec
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from infra.contracts import codec, placement
+from infra.contracts.events import Event, truncate_ms
+from infra.contracts.topics import EVENTS, INGEST, Topic
+from infra.runtime.kafka import DeliveringProducer, consumer_config, producer_config
+from infra.runtime.settings import Kafka
+
+START_SECONDS = 40.0
+_COMMAND = "import sys; from streams.router import run; sys.exit(run())"
+
+
+@dataclass
+class RouterProcess:
+    """One router. `kill` is SIGKILL; `restart` comes back under the same instance id."""
+
+    kafka: Kafka
+    settings: dict[str, str]
+    log_file: Any
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _COMMAND],
+            env={**os.environ, "HUBBUB_KAFKA_TOPIC_PREFIX": self.kafka.topic_prefix, **self.settings},
+            stdout=self.log_file,
+            stderr=self.log_file,
+        )
+
+    def report(self) -> dict[str, Any]:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.settings['HUBBUB_ROUTER_PORT']}/readyz", timeout=2)
+        except httpx.HTTPError:
+            return {"ready": False, "lag": None}
+        return dict(answer.json())
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: bool(self.report()["ready"]), START_SECONDS)
+
+    def wait_idle(self, seconds: float = START_SECONDS) -> None:
+        """Until it has routed everything there is."""
+        wait_until(lambda: self.report() == {**self.report(), "ready": True, "lag": 0}, seconds)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, seconds: float = 15) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+@contextmanager
+def router(kafka: Kafka, log_file: Any, **settings: str) -> Iterator[RouterProcess]:
+    """A started router that is ready; killed at the end if the test left it running."""
+    worker = RouterProcess(kafka, {"HUBBUB_ROUTER_PORT": str(free_port()), **settings}, log_file)
+    worker.start()
+    try:
+        worker.wait_ready()
+        yield worker
+    finally:
+        if worker.running:
+            worker.kill()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "this did not come true in time"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def event(number: int, **fields: Any) -> Event:
+    """One event as ingest stamps it."""
+    now = truncate_ms(datetime.now(UTC))
+    return Event(
+        **{
+            "id": f"e-{number}",
+            "type": "message.sent",
+            "time": now,
+            "channel_id": f"c-{number % 20}",
+            "user_id": f"u-{number % 7}",
+            "text": f"message number {number}",
+            "tenant": "acme",
+            "received_at": now,
+            "source": "test",
+            "request_id": "r-1",
+            **fields,
+        }
+    )
+
+
+def send(kafka: Kafka, records: Iterable[tuple[int, bytes | None]], topic: Topic = INGEST) -> int:
+    """Write (partition, value) records and wait until they are stored. Returns how many there were."""
+    producer = DeliveringProducer(producer_config(kafka, "test"))
+    count = 0
+    for partition, value in records:
+        while True:
+            try:
+                producer.produce(kafka.topic(topic.name), value, partition=partition)
+                break
+            except BufferError:
+                time.sleep(0.05)
+        count += 1
+    assert producer.close(30) == 0
+    return count
+
+
+def framed(events: Sequence[Event], size: int, partitions: int = INGEST.partitions) -> Iterator[tuple[int, bytes]]:
+    """The events as frames of one partition each, in order."""
+    pending: dict[int, list[bytes]] = {}
+    for one in events:
+        partition = placement.partition(placement.key(one.tenant or "", one), partitions)
+        pending.setdefault(partition, []).append(codec.encode(one))
+        if len(pending[partition]) == size:
+            yield partition, codec.frame(pending.pop(partition))
+    for partition, rest in pending.items():
+        yield partition, codec.frame(rest)
+
+
+def read(kafka: Kafka, topic: Topic) -> list[Message]:
+    """Every record of the topic as of now, by partition and offset; heartbeats left out."""
+    consumer = Consumer(consumer_config(kafka, "test", f"{kafka.topic_prefix}test"))
+    name = kafka.topic(topic.name)
+    ends = {p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=10) for p in range(topic.partitions)}
+    wanted = {p: high for p, (low, high) in ends.items() if high > low}
+    consumer.assign([TopicPartition(name, p, ends[p][0]) for p in wanted])
+    found: list[Message] = []
+    while wanted:
+        for message in consumer.consume(1_000, timeout=5):
+            assert message.error() is None
+            partition, offset = message.partition(), message.offset()
+            if partition in wanted and offset < ends[partition][1]:
+                if offset == ends[partition][1] - 1:
+                    del wanted[partition]
+                if not (topic is EVENTS and header(message, "kind")):
+                    found.append(message)
+    consumer.close()
+    return sorted(found, key=lambda m: (m.partition(), m.offset()))
+
+
+def header(message: Message, name: str) -> bytes | None:
+    for key, value in message.headers() or []:
+        if key == name:
+            return value if isinstance(value, bytes) else str(value).encode()
+    return None
+
+
+def identifier(message: Message) -> str:
+    return str(msgspec.json.decode(message.value())["id"])
