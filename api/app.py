@@ -6,19 +6,24 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import channels, errors, held, metrics, operations, sessions, top, trace, unread
+from api import channels, errors, held, live, metrics, operations, sessions, top, trace, unread
 from api.edge import Edge
+from api.feed import Feed
 from api.state import State
 from infra.runtime.health import version
 
 
-def create_app(state: State) -> FastAPI:
-    """An app over this state. Whoever built the state closes it."""
+def create_app(state: State, feed: Feed | None = None) -> FastAPI:
+    """An app over this state. Whoever built the state closes it. Without a feed there are no live endpoints."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(state.watch.run())
+        if feed is not None:
+            await feed.start(state.health)
         yield
+        if feed is not None:
+            await feed.stop()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
@@ -36,4 +41,7 @@ def create_app(state: State) -> FastAPI:
     app.add_middleware(Edge)
     for part in (sessions, channels, unread, metrics, top, held, trace, operations):
         app.include_router(part.router)
+    if feed is not None:
+        app.state.feed = feed
+        app.include_router(live.router)
     return app

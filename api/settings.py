@@ -40,4 +40,39 @@ class Api(Section):
     trace_channels: int = Field(default=500, ge=0)
     """How many recently active channels a trace looks into when only the id is known."""
     open_operations: bool = False
-    """Serve `/metrics`, `/docs` and `/openapi.json` to every address, not to loopback alone."""
+    """Serve `/metrics` and `/docs` to every address, not to loopback alone."""
+
+
+class Live(Section):
+    """The live stream: what is kept for readers that come back, and what one reader may cost."""
+
+    model_config = SettingsConfigDict(env_prefix="HUBBUB_LIVE_")
+
+    ring_events: int = Field(default=50_000, ge=1)
+    """Events kept in memory for readers that resume, over all partitions."""
+    ring_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    """Bytes of those events."""
+    preload_records: int = Field(default=10_000, ge=0)
+    """Records read back at start, so that readers of the process before resume from memory."""
+    catch_up_records: int = Field(default=10_000, ge=0)
+    """The most records one shared catch-up read may span; a reader that missed more is told so."""
+    catch_up_seconds: float = Field(default=10.0, gt=0)
+    """How long a catch-up read may take."""
+    queue_events: int = Field(default=2_000, ge=1)
+    """Events that may wait for one stream before it is ended as too slow."""
+    queue_bytes: int = Field(default=2 * 1024 * 1024, ge=1)
+    """Bytes that may wait for one stream."""
+    connections: int = Field(default=10_000, ge=1)
+    """Open live streams of this process."""
+    tenant_connections: int = Field(default=5_000, ge=1)
+    """Open live streams of one tenant."""
+    connects_per_second: float = Field(default=500.0, gt=0)
+    """New live streams let in per second; a burst of two seconds' worth passes, the others are told when to retry."""
+    channels: int = Field(default=200, ge=1)
+    """Channels one stream may name."""
+    ping_seconds: float = Field(default=15.0, gt=0)
+    """How often a quiet stream is kept open with a ping."""
+    auth_seconds: float = Field(default=5.0, gt=0)
+    """How long a WebSocket may stay open without having authenticated."""
+    message_bytes: int = Field(default=64 * 1024, ge=1024)
+    """The longest message a WebSocket client may send."""

@@ -1,0 +1,105 @@
+"""The live side of the API process: the reader, the hub, metric points and who may open a stream, as one thing.
+
+Started on the server's loop and stopped before the server closes its connections, so that every stream gets its
+last token.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from api.admission import Admission
+from api.auth import Authenticator, Principal
+from api.cache import PageCache
+from api.catch_up import CatchUp
+from api.hub import Hub
+from api.points import Points
+from api.positions import Tokens
+from api.reader import EventReader, SpanReader
+from api.records import Record
+from api.settings import Live
+from api.signing import Signer
+from api.subscribers import Subscriber
+from infra.contracts.events import MESSAGE_DELETED, MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED
+from infra.runtime.clock import Clock
+from infra.runtime.health import Health
+from infra.runtime.settings import Kafka
+
+_ROUND_SECONDS = 1.0
+_CHANGES = frozenset({MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED})
+
+
+class Feed:
+    """Everything the live endpoints need. `jitter` gives numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        settings: Live,
+        *,
+        signer: Signer,
+        authenticator: Authenticator,
+        cache: PageCache,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.authenticator = authenticator
+        self.jitter = jitter
+        self._kafka = kafka
+        self.clock = clock
+        self._cache = cache
+        spans = SpanReader(kafka, settings.catch_up_seconds)
+        catch_up = CatchUp(spans.read, settings.catch_up_records)
+        self.hub = Hub(settings, Tokens(signer), clock, catch_up, self._changed)
+        self.points = Points(self.hub)
+        self.admission = Admission(
+            clock,
+            jitter,
+            connections=settings.connections,
+            of_tenant=settings.tenant_connections,
+            per_second=settings.connects_per_second,
+        )
+        self._reader: EventReader | None = None
+        self._rounds: asyncio.Task[None] | None = None
+
+    async def start(self, health: Health) -> None:
+        """Begin to read; readiness then includes the live stream."""
+        self._reader = EventReader(self._kafka, self.settings, self.hub, self.points.take)
+        health.add("live", self._reader.check)
+        health.report_lag(self._lag)
+        self._reader.start()
+        self._rounds = asyncio.create_task(self._round())
+
+    async def stop(self, seconds: float = 3.0) -> None:
+        """End every stream, wait until each has said so, and stop reading. Stopping twice does no harm."""
+        self.hub.close()
+        self.points.close()
+        if self._rounds is not None:
+            self._rounds.cancel()
+        await self.admission.empty(seconds)
+        if self._reader is not None:
+            await self._reader.stop()
+
+    def subscriber(self, principal: Principal) -> Subscriber[Any]:
+        """A stream for this reader, with its bounds."""
+        return Subscriber(principal, events=self.settings.queue_events, size=self.settings.queue_bytes)
+
+    def _lag(self) -> int | None:
+        return None if self._reader is None else self._reader.lag
+
+    def _changed(self, record: Record) -> None:
+        if record.channel_id is None:
+            return
+        if record.type == MESSAGE_DELETED:
+            self._cache.mask(record.tenant, record.channel_id, record.message_id)
+        elif record.type in _CHANGES:
+            self._cache.invalidate(record.tenant, record.channel_id)
+
+    async def _round(self) -> None:
+        """Once a second: gauges out, and streams of revoked keys ended."""
+        while True:
+            await asyncio.sleep(_ROUND_SECONDS)
+            self.points.tick(self.clock.now())
+            self.hub.sweep(self.authenticator.still_valid)
+            self.points.sweep(self.authenticator.still_valid)

@@ -1,0 +1,222 @@
+"""The live endpoints: events by SSE and WebSocket, and metric points by SSE.
+
+What is wrong before a stream begins is an HTTP problem; afterwards it is an event, and the stream ends.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Header, Query, Request, WebSocket
+from fastapi.sse import EventSourceResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api import sockets
+from api.admission import Full
+from api.auth import Reader
+from api.errors import Refused
+from api.feed import Feed
+from api.frames import Frame, Notice, ping, sse
+from api.hub import Opening, Unready
+from api.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Ending, Subscriber, wanted
+from infra.contracts.problems import encode
+from infra.runtime.telemetry import LIVE_DROPPED, LIVE_SUBSCRIBERS
+
+log = structlog.get_logger("hubbub.live")
+router = APIRouter()
+
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def feed_of(request: Request | WebSocket) -> Feed:
+    """The feed of the app that serves this request."""
+    feed: Feed = request.app.state.feed
+    return feed
+
+
+@router.get("/v1/live/events", response_class=EventSourceResponse, tags=["live"], summary="Events as they happen")
+async def live_events(
+    request: Request,
+    principal: Reader,
+    channels: Annotated[list[str] | None, Query(description="Comma separated; none or `*` means all")] = None,
+    channel: Annotated[list[str] | None, Query(description="One channel, not split at commas; repeatable")] = None,
+    resume: Annotated[str | None, Query(description="A resume token, where Last-Event-ID cannot be sent")] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Server-sent events. The first is `ready` {recovered, token}; each `event` has a resume token as its id."""
+    feed = feed_of(request)
+    asked = [name for part in channels or () for name in part.split(",")] + (channel or [])
+    names = wanted(principal, asked, feed.settings.channels)
+    subscriber: Subscriber[Frame] = feed.subscriber(principal)
+    subscriber.everything, subscriber.channels = names is None, names or set()
+    _enter(feed, principal.tenant)
+    try:
+        opening = await feed.hub.open(subscriber, last_event_id or resume or None)
+    except Unready:
+        feed.admission.leave(principal.tenant)
+        raise _later(feed, "The live stream is not ready yet.") from None
+    except BaseException:
+        feed.hub.leave(subscriber)
+        feed.admission.leave(principal.tenant)
+        raise
+    return _Stream(feed, subscriber, _EventLines(feed, subscriber, opening))
+
+
+@router.get("/v1/live/metrics", response_class=EventSourceResponse, tags=["live"], summary="Numbers as they change")
+async def live_metrics(request: Request, principal: Reader) -> Response:
+    """Server-sent events: `ready`, then `point` for each metric window that changed and `gauge` from the hub itself."""
+    feed = feed_of(request)
+    _enter(feed, principal.tenant)
+    subscriber: Subscriber[Notice] = feed.subscriber(principal)
+    feed.points.open(subscriber)
+    return _Stream(feed, subscriber, _PointLines(feed, subscriber))
+
+
+@router.websocket("/v1/live/ws")
+async def live_socket(websocket: WebSocket) -> None:
+    """The same events over a WebSocket, for clients that change their channels as they go."""
+    await sockets.serve(websocket, feed_of(websocket))
+
+
+class _EventLines:
+    """What the stream of events says at its beginning, in silence and at its end."""
+
+    protocol = "sse"
+
+    def __init__(self, feed: Feed, subscriber: Subscriber[Frame], opening: Opening) -> None:
+        self._feed = feed
+        self._subscriber = subscriber
+        self._opening = opening
+        self._token = opening.token
+
+    async def begin(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        retry = 1000 + int(self._feed.jitter() * 2000)
+        opening = self._opening
+        ready = encode({"recovered": opening.recovered, "token": opening.token})
+        await write(sse("ready", ready, opening.token, retry))
+        chunk: list[bytes] = []
+        size = 0
+        for frame in self._feed.hub.replay(opening):
+            chunk.append(frame.sse())
+            self._token = frame.token
+            size += frame.size
+            if size >= WRITE_BYTES:
+                await write(b"".join(chunk))
+                chunk, size = [], 0
+        if chunk:
+            await write(b"".join(chunk))
+
+    def lines(self, frames: list[Frame]) -> bytes:
+        self._token = frames[-1].token
+        return b"".join([frame.sse() for frame in frames])
+
+    def silence(self) -> bytes:
+        # Nothing waits, so this reader has everything up to where the hub stands.
+        self._token = self._feed.hub.token()
+        return ping(self._token)
+
+    def end(self, ending: Ending) -> bytes:
+        if ending == "slow":
+            return sse("gap", encode({"from": self._token, "to": self._feed.hub.token()}), self._token)
+        return sse("error", encode({"code": ending, "token": self._token}), self._token)
+
+    def leave(self) -> None:
+        self._feed.hub.leave(self._subscriber)
+
+
+class _PointLines:
+    """The same for metric points, which have no position: a client reads the numbers again when it comes back."""
+
+    protocol = "sse-metrics"
+
+    def __init__(self, feed: Feed, subscriber: Subscriber[Notice]) -> None:
+        self._feed = feed
+        self._subscriber = subscriber
+
+    async def begin(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        await write(sse("ready", b"{}", None, 1000 + int(self._feed.jitter() * 2000)))
+
+    def lines(self, frames: list[Notice]) -> bytes:
+        return b"".join([frame.sse() for frame in frames])
+
+    def silence(self) -> bytes:
+        return ping(None)
+
+    def end(self, ending: Ending) -> bytes:
+        return sse("error", encode({"code": ending}))
+
+    def leave(self) -> None:
+        self._feed.points.leave(self._subscriber)
+
+
+class _Stream(Response):
+    """Writes one subscriber's queue to one client until either is gone. A client that does not read is cut off."""
+
+    def __init__(self, feed: Feed, subscriber: Subscriber[Any], lines: Any) -> None:
+        self.status_code = 200
+        self.background = None
+        self._feed = feed
+        self._subscriber = subscriber
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        subscriber = self._subscriber
+        open_streams = LIVE_SUBSCRIBERS.labels(self._lines.protocol)
+        open_streams.inc()
+        pump = asyncio.create_task(self._pump(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        ends: list[asyncio.Future[Any]] = [pump, gone, subscriber.closed]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if subscriber.closed.done() and not gone.done():
+                await asyncio.wait({pump, gone}, timeout=GOODBYE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            subscriber.close("gone")
+            LIVE_DROPPED.labels(subscriber.closed.result()).inc()
+            for task in (pump, gone):
+                task.cancel()
+            await asyncio.gather(pump, gone, return_exceptions=True)
+            open_streams.dec()
+            self._lines.leave()
+            self._feed.admission.leave(subscriber.tenant)
+
+    async def _pump(self, send: Send) -> None:
+        async def write(body: bytes) -> None:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+        subscriber, lines = self._subscriber, self._lines
+        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        await lines.begin(write)
+        while True:
+            frames = await subscriber.take(WRITE_BYTES, self._feed.settings.ping_seconds)
+            if frames:
+                await write(lines.lines(frames))
+            elif subscriber.closed.done():
+                break
+            else:
+                await write(lines.silence())
+        await write(lines.end(subscriber.closed.result()))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _enter(feed: Feed, tenant: str) -> None:
+    try:
+        feed.admission.knock()
+        feed.admission.enter(tenant)
+    except Full as full:
+        raise Refused(503, f"Not now: {full.detail}.", {"Retry-After": str(full.retry_after)}) from None
+
+
+def _later(feed: Feed, detail: str) -> Refused:
+    return Refused(503, detail, {"Retry-After": str(1 + int(feed.jitter() * 4))})
