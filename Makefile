@@ -1,12 +1,15 @@
 # The doors: up, down, test, check. A fresh machine needs Python 3.11+, make, a Java 17 or 21 and package registries.
 
 PYTHON ?= python3
-# pytest arguments, such as `make test TESTS="tests/unit -k codec"`
+# Arguments of pytest and of `hubbub up`, such as `make test TESTS="tests/unit -k codec"` and `make up ARGS=--detach`
 TESTS ?=
+ARGS ?=
 
 # Found or installed when a recipe first needs it, not when make reads this file.
 uv = $$($(PYTHON) infra/local/bootstrap.py)
 run = "$$uv" run --no-sync
+# What running needs, leaving alone what testing brought.
+sync = "$$uv" sync --frozen --inexact --all-extras --no-default-groups
 
 # What `make check` runs, one after the other; each must pass.
 checks = "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m tests.checks"
@@ -16,11 +19,11 @@ checks = "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m
 ## Start Kafka, Cassandra, Spark and every role; Ctrl-C stops them. Java is looked for before anything is downloaded.
 up:
 	@$(PYTHON) infra/local/java.py > /dev/null
-	@uv=$(uv) && "$$uv" sync --frozen --inexact --all-extras --no-default-groups && exec $(run) hubbub up $(ARGS)
+	@uv=$(uv) && $(sync) && exec $(run) hubbub up $(ARGS)
 
 ## Stop what `up` started, wherever it was started from.
 down:
-	@uv=$(uv) && $(run) hubbub down
+	@uv=$(uv) && $(sync) --quiet && $(run) hubbub down
 
 ## Every test, on real engines that are started for them unless HUBBUB_KAFKA_BOOTSTRAP names others.
 test:

@@ -48,12 +48,14 @@ class Lines:
         self._began.setdefault(name, self._now())
 
     def moved(self, name: str, done: int, total: int) -> None:
-        if self._now() - self._last >= LINE_SECONDS:
-            self._last = self._now()
+        now = self._now()
+        if now - self._last >= LINE_SECONDS:
+            self._last = now
             self._write(f"{name}: {megabytes(done)} of {megabytes(total)}")
 
     def ready(self, name: str, detail: str) -> None:
-        took = self._now() - self._began.get(name, self._now())
+        now = self._now()
+        took = now - self._began.get(name, now)
         self._write(f"{name}: ready after {took:.1f} s" + (f" ({detail})" if detail else ""))
 
     def note(self, text: str) -> None:
@@ -131,6 +133,7 @@ class PipeProgress:
         try:
             self._pipe.write(json.dumps(call).encode() + b"\n")
         except BrokenPipeError:
+            self._pipe.close()
             self._pipe = None
 
 
