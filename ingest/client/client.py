@@ -102,9 +102,12 @@ class Client:
         An event without `id` gets a UUIDv7 that carries its `time`, one without `time` happens now. Raises `TypeError`
         for what JSON cannot hold and `RuntimeError` after `close`.
         """
-        fields = msgspec.structs.asdict(event) if isinstance(event, Event) else dict(event)
-        identifier = self._complete(fields)
-        raw = self._encoder.encode({name: value for name, value in fields.items() if value is not None})
+        if isinstance(event, Event):
+            identifier, raw = event.id, self._encoder.encode(event)
+        else:
+            fields = {name: value for name, value in event.items() if value is not None}
+            identifier = self._complete(fields)
+            raw = self._encoder.encode(fields)
         pending = _Pending(identifier, raw, self._clock.monotonic())
         drop = None
         if len(raw) > MAX_EVENT_BYTES:
