@@ -60,10 +60,11 @@ CHANGES: Final = frozenset(
 #: Types that only a key with scope `server` may send: they touch what somebody else wrote.
 SERVER_TYPES: Final = frozenset({MESSAGE_EDITED, MESSAGE_DELETED})
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CHANNEL_FAMILIES: Final = ("message.", "reaction.", "receipt.", "typing.", "channel.")
 _SIGNAL_FAMILIES: Final = ("typing.", "presence.")
 _PLACEHOLDERS: Final = frozenset(
-    {"null", "none", "nil", "undefined", "anonymous", "nan", "00000000-0000-0000-0000-000000000000"}
+    {"", "null", "none", "nil", "undefined", "anonymous", "nan", "00000000-0000-0000-0000-000000000000"}
 )
 
 Id = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -143,10 +144,10 @@ def check(event: Event) -> None:
         raise Invalid("missing_field", "channel_id", f"{event.type} needs a channel_id")
     if event.user_id is None and event.anonymous_id is None:
         raise Invalid("missing_field", "user_id", "one of user_id and anonymous_id is required")
-    for field in ("user_id", "anonymous_id"):
-        value = getattr(event, field)
-        if value is not None and value.strip().lower() in _PLACEHOLDERS | {""}:
-            raise Invalid("bad_user", field, f"{field} is a placeholder, not a user")
+    if event.user_id is not None and event.user_id.strip().lower() in _PLACEHOLDERS:
+        raise Invalid("bad_user", "user_id", "user_id is a placeholder, not a user")
+    if event.anonymous_id is not None and event.anonymous_id.strip().lower() in _PLACEHOLDERS:
+        raise Invalid("bad_user", "anonymous_id", "anonymous_id is a placeholder, not a user")
     if event.message_id is None and event.type in CHANGES:
         raise Invalid("missing_field", "message_id", f"{event.type} needs the message_id it is about")
     if event.reaction is None and event.type in (REACTION_ADDED, REACTION_REMOVED):
@@ -177,7 +178,7 @@ def to_ms(moment: datetime) -> int:
 
 def from_ms(ms: int) -> datetime:
     """The UTC moment of so many milliseconds since the epoch."""
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 def _utf8_len(text: str) -> int:

@@ -3,6 +3,7 @@
 Each is a function of the event alone, so two copies of one event always meet in the same cell.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,9 @@ from typing import Final
 from infra.contracts.events import Event, from_ms, to_ms
 
 _CROCKFORD: Final = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_UUID7: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
+)
 #: 9999-12-31: the latest moment that datetime and CQL both hold.
 _LAST_MS: Final = 253_402_214_400_000
 
@@ -50,18 +53,21 @@ def time_of_id(identifier: str) -> datetime | None:
 
     RFC 9562 section 5.7 (48 bits of Unix milliseconds first); github.com/ulid/spec (10 base-32 digits of them).
     """
+    ms = ms_of_id(identifier)
+    return None if ms is None else from_ms(ms)
+
+
+def ms_of_id(identifier: str) -> int | None:
+    """`time_of_id` in milliseconds since the epoch."""
     ms = None
     if len(identifier) == 36:
-        dashes = identifier[8] == identifier[13] == identifier[18] == identifier[23] == "-"
-        if dashes and identifier[14] == "7" and identifier[19] in "89abAB":
-            digits = identifier.replace("-", "")
-            if len(digits) == 32 and _HEX.issuperset(digits):
-                ms = int(digits[:12], 16)
+        if _UUID7.fullmatch(identifier):
+            ms = int(identifier[:8] + identifier[9:13], 16)
     elif len(identifier) == 26 and identifier[0] in "01234567" and all(c in _CROCKFORD for c in identifier):
         ms = 0
         for c in identifier[:10]:
             ms = ms << 5 | _CROCKFORD[c]
-    return from_ms(ms) if ms is not None and ms < _LAST_MS else None
+    return ms if ms is not None and ms < _LAST_MS else None
 
 
 def sent_at(event: Event) -> datetime:
@@ -95,13 +101,23 @@ def bucket(moment: datetime, plan: Sequence[BucketEpoch] = DEFAULT_PLAN) -> int:
     The plan is ordered by `effective_from` and only ever grows at its end, at least an hour ahead, so a replay lands
     where the first copy did. Moments before the first entry follow it backwards.
     """
-    epoch = plan[0]
+    return bucket_of_ms(to_ms(moment), plan)
+
+
+def bucket_of_ms(ms: int, plan: Sequence[BucketEpoch] = DEFAULT_PLAN) -> int:
+    """`bucket` of a place given in milliseconds since the epoch."""
+    start, width = _cuts(plan[0])
     for later in plan[1:]:
-        if later.effective_from > moment:
+        cut = _cuts(later)
+        if cut[0] > ms:
             break
-        epoch = later
-    start, width = to_ms(epoch.effective_from), epoch.width // timedelta(milliseconds=1)
-    return start + (to_ms(moment) - start) // width * width
+        start, width = cut
+    return start + (ms - start) // width * width
+
+
+@lru_cache(maxsize=1024)
+def _cuts(epoch: BucketEpoch) -> tuple[int, int]:
+    return to_ms(epoch.effective_from), epoch.width // timedelta(milliseconds=1)
 
 
 def micros(moment: datetime) -> int:

@@ -77,7 +77,8 @@ INDEX_MESSAGE: Final = _s(
 )
 ADD_PENDING: Final = _s(
     "add_pending",
-    "INSERT INTO pending_changes (tenant, message_id, event_id, envelope, src) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+    "INSERT INTO pending_changes (tenant, message_id, event_id, envelope, src) VALUES (?, ?, ?, ?, ?)"
+    " USING TIMESTAMP ?",
 )
 SET_REACTION: Final = _s(
     "set_reaction",
