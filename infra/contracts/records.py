@@ -67,3 +67,20 @@ class Accounting(msgspec.Struct, frozen=True, kw_only=True):
     def balanced(self) -> bool:
         """accepted = events + signals + held + blocked + dlq + duplicates."""
         return self.accepted == sum(sum(outcomes.values()) for outcomes in self.tenants.values())
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One window in the `metrics` topic, published each time its values change. `values` is by measure.
+
+    `as_of` is when it was stored; `watermark` the event time up to which windows were final then.
+    """
+
+    tenant: str
+    scope: str
+    grain: str
+    start: datetime
+    end: datetime
+    values: Mapping[str, int]
+    revision: int
+    as_of: datetime
+    watermark: datetime | None
