@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api.admission import Admission
-from api.auth import Authenticator, Principal
-from api.cache import PageCache
+from api.auth import Principal
 from api.catch_up import CatchUp
 from api.hub import Hub
 from api.points import Points
@@ -18,12 +17,10 @@ from api.positions import Tokens
 from api.reader import EventReader, SpanReader
 from api.records import Record
 from api.settings import Live
-from api.signing import Signer
+from api.state import State
 from api.subscribers import Subscriber
 from infra.contracts.events import MESSAGE_DELETED, MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED
-from infra.runtime.clock import Clock
 from infra.runtime.health import Health
-from infra.runtime.settings import Kafka
 
 _ROUND_SECONDS = 1.0
 _CHANGES = frozenset({MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED})
@@ -32,26 +29,16 @@ _CHANGES = frozenset({MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED})
 class Feed:
     """Everything the live endpoints need. `jitter` gives numbers in [0, 1)."""
 
-    def __init__(
-        self,
-        kafka: Kafka,
-        settings: Live,
-        *,
-        signer: Signer,
-        authenticator: Authenticator,
-        cache: PageCache,
-        clock: Clock,
-        jitter: Callable[[], float],
-    ) -> None:
+    def __init__(self, state: State, settings: Live, jitter: Callable[[], float]) -> None:
         self.settings = settings
-        self.authenticator = authenticator
+        self.authenticator = state.authenticator
+        self.clock = clock = state.clock
         self.jitter = jitter
-        self._kafka = kafka
-        self.clock = clock
-        self._cache = cache
-        spans = SpanReader(kafka, settings.catch_up_seconds)
+        self._kafka = state.kafka
+        self._cache = state.cache
+        spans = SpanReader(state.kafka, settings.catch_up_seconds)
         catch_up = CatchUp(spans.read, settings.catch_up_records)
-        self.hub = Hub(settings, Tokens(signer), clock, catch_up, self._changed)
+        self.hub = Hub(settings, Tokens(state.signer), clock, catch_up, self._changed)
         self.points = Points(self.hub)
         self.admission = Admission(
             clock,

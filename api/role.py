@@ -1,6 +1,7 @@
 """The API process: serves reads, the live stream and the dashboard until it is told to stop."""
 
 import asyncio
+import random
 import signal
 import socket
 from collections.abc import Generator
@@ -12,7 +13,8 @@ import uvloop
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.settings import Api
+from api.feed import Feed
+from api.settings import Api, Live
 from api.state import open_state
 from infra.runtime.errors import PreconditionError
 from infra.runtime.health import Check
@@ -21,21 +23,25 @@ from infra.runtime.settings import Cassandra, Kafka, Listen, Runtime
 
 log = structlog.get_logger("hubbub.api")
 
+#: How long a client may take in nothing of what waits for it.
+_STALLED_MS = 30_000
+
 
 def run() -> int:
     """Serve until SIGTERM or SIGINT, then 0.
 
     Raises `PreconditionError` when Kafka, Cassandra, a topic or the port is not there.
     """
-    kafka, cassandra, listen, runtime, settings = Kafka(), Cassandra(), Listen(), Runtime(), Api()
-    log_effective(kafka, cassandra, listen, runtime, settings)
+    kafka, cassandra, listen, runtime, settings, live = Kafka(), Cassandra(), Listen(), Runtime(), Api(), Live()
+    log_effective(kafka, cassandra, listen, runtime, settings, live)
     listener = _listen(listen.host, listen.api_port)
     try:
         state, follower = open_state(settings, kafka, cassandra, runtime)
         state.health.add("control", lambda: Check(follower.following, f"{len(state.directory.keys)} keys"))
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(create_app(state), listener, runtime.stop_seconds))
+                feed = Feed(state, live, random.random)
+                runner.run(_serve(create_app(state, feed), feed, listener, runtime.stop_seconds))
         finally:
             follower.stop()
             state.database.close()
@@ -44,7 +50,7 @@ def run() -> int:
     return 0
 
 
-async def _serve(app: FastAPI, listener: socket.socket, stop_seconds: float) -> None:
+async def _serve(app: FastAPI, feed: Feed, listener: socket.socket, stop_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     server = _Server(
         uvicorn.Config(
@@ -56,7 +62,10 @@ async def _serve(app: FastAPI, listener: socket.socket, stop_seconds: float) -> 
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=max(1, int(stop_seconds)),
-        )
+            ws_max_size=feed.settings.message_bytes,
+            ws_per_message_deflate=False,  # a few bytes could unfold to megabytes, and each socket would hold a window
+        ),
+        feed,
     )
 
     def stop() -> None:
@@ -71,7 +80,20 @@ async def _serve(app: FastAPI, listener: socket.socket, stop_seconds: float) -> 
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the role: uvicorn would raise them again at the end and hide the exit code."""
+    """Leaves signals to the role: uvicorn would raise them again at the end and hide the exit code.
+
+    Live streams end before their connections do, each with its last resume token.
+    """
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._feed.stop()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -81,8 +103,12 @@ class _Server(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise PreconditionError(
             f"cannot listen on {host}:{port}: {error.strerror}. Set HUBBUB_API_PORT to a free port."
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Inherited by each connection: the kernel drops a client that reads nothing, which no close of ours could.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
+    return listener
