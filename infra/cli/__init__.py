@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import access, data, letters, schema, stack
+from infra.cli import access, data, schema, stack
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -12,6 +12,8 @@ app = typer.Typer(
     help="Chat events in; history, a live stream and engagement numbers out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack.register(app)
@@ -19,7 +21,6 @@ app.add_typer(schema.topics_app)
 app.add_typer(schema.schema_app)
 app.add_typer(access.app)
 data.register(app)
-app.add_typer(letters.app)
 
 
 def main() -> None:

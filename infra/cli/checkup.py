@@ -57,23 +57,34 @@ def _disk(folder: Path) -> Finding:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / _GIB
-    return Finding("disk", free >= _DISK_GIB, f"{free:.0f} GiB free at {place}", "" if free >= _DISK_GIB else "free some")
+    return Finding(
+        "disk", free >= _DISK_GIB, f"{free:.0f} GiB free at {place}", "" if free >= _DISK_GIB else "free some"
+    )
 
 
 def _servers(kafka: Kafka, cassandra: Cassandra) -> Iterator[Finding]:
     from infra.runtime.kafka import check_topics
     from infra.runtime.migrations import check_schema
 
+    def topics() -> list[str]:
+        return [str(problem) for problem in check_topics(kafka, timeout=3)]
+
+    def schema() -> list[str]:
+        return check_schema(cassandra)
+
+    node = f"cassandra {','.join(cassandra.contact_points)}:{cassandra.port}"
     for name, check, remedy in (
-        (f"kafka {kafka.bootstrap}", lambda: [str(p) for p in check_topics(kafka, timeout=3)], "hubbub topics apply"),
-        (f"cassandra {','.join(cassandra.contact_points)}:{cassandra.port}", lambda: check_schema(cassandra), "hubbub schema apply"),
+        (f"kafka {kafka.bootstrap}", topics, "hubbub topics apply"),
+        (node, schema, "hubbub schema apply"),
     ):
         try:
             problems = check()
         except PreconditionError as error:
             yield Finding(name, False, "does not answer", f"hubbub up ({error})")
             continue
-        yield Finding(name, not problems, "; ".join(problems) or "as the contract says", f"`{remedy}`" if problems else "")
+        yield Finding(
+            name, not problems, "; ".join(problems) or "as the contract says", f"`{remedy}`" if problems else ""
+        )
 
 
 def _running_addresses() -> tuple[Kafka, Cassandra] | None:
@@ -84,5 +95,7 @@ def _running_addresses() -> tuple[Kafka, Cassandra] | None:
         return None
     return (
         Kafka().model_copy(update={"bootstrap": status.kafka_bootstrap}),
-        Cassandra().model_copy(update={"contact_points": status.cassandra_contact_points, "port": status.cassandra_port}),
+        Cassandra().model_copy(
+            update={"contact_points": status.cassandra_contact_points, "port": status.cassandra_port}
+        ),
     )

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 import typer
 from pydantic_core import PydanticUndefined
+from typer.core import TyperGroup
 
 from infra.runtime.settings import Section
 
@@ -35,7 +35,7 @@ def commands() -> str:
     root = typer.main.get_command(app)
     parts = ["# Commands\n\nMade from `--help` by `python -m infra.cli.reference`.\n"]
     for path, command in _walk(root, "hubbub"):
-        context = click.Context(command, info_name=path, terminal_width=_WIDTH, max_content_width=_WIDTH)
+        context = typer.Context(command, info_name=path, terminal_width=_WIDTH, max_content_width=_WIDTH)
         parts.append(f"## `{path}`\n\n```text\n{command.get_help(context).strip()}\n```\n")
     return "\n".join(parts)
 
@@ -102,12 +102,16 @@ def _fields(section: type[Section]) -> Iterator[tuple[str, str, str]]:
             shown = msgspec.json.encode(default).decode()
         else:
             shown = str(default).lower() if isinstance(default, bool) else str("" if default is None else default)
-        yield f"{prefix}{name}".upper(), shown.replace(str(Path.home()), "~"), " ".join((field.description or "").split())
+        yield (
+            f"{prefix}{name}".upper(),
+            shown.replace(str(Path.home()), "~"),
+            " ".join((field.description or "").split()),
+        )
 
 
-def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     yield path, command
-    if isinstance(command, click.Group):
+    if isinstance(command, TyperGroup):
         for name in command.commands:
             yield from _walk(command.commands[name], f"{path} {name}")
 

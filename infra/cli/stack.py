@@ -91,7 +91,14 @@ def status(as_json: AsJson = False) -> None:
         print_json(describe(found))
     else:
         rows: list[tuple[Any, ...]] = [
-            (name, part.pid or "-", "ready" if part.ready else "not ready", part.lag, part.restarts, part.url or part.port)
+            (
+                name,
+                part.pid or "-",
+                "ready" if part.ready else "not ready",
+                part.lag,
+                part.restarts,
+                part.url or part.port,
+            )
             for name, part in {**found.engines, **found.roles}.items()
         ]
         print_table(("PART", "PID", "STATE", "LAG", "RESTARTS", "ADDRESS"), rows)
@@ -107,7 +114,9 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json([{"check": f.name, "ok": f.ok, "detail": f.detail, "hint": f.hint} for f in findings])
     else:
-        print_table(("", "CHECK", "FOUND", "DO"), [("ok" if f.ok else "!!", f.name, f.detail, f.hint) for f in findings])
+        print_table(
+            ("", "CHECK", "FOUND", "DO"), [("ok" if f.ok else "!!", f.name, f.detail, f.hint) for f in findings]
+        )
     if not all(f.ok for f in findings):
         raise typer.Exit(1)
 
@@ -172,4 +181,3 @@ def running() -> Any:
     if found is None:
         raise PreconditionError("nothing runs here. Start it with `hubbub up`, or give the address and a key.")
     return found
-
