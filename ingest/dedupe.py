@@ -13,22 +13,18 @@ class Seen:
         self._seconds = seconds
         self._limit = limit
         self._monotonic = monotonic
-        self._stored: dict[str, bytes] = {}
+        self._stored: dict[str, int] = {}
         self._in_flight: dict[str, Frame] = {}
         self._batches: deque[tuple[float, tuple[str, ...]]] = deque()
+        #: The fingerprint of the stored event with this key, else None.
+        self.stored: Callable[[str], int | None] = self._stored.get
+        #: The frame that holds the first copy while its outcome is open, its fingerprint in `frame.prints`; else None.
+        self.in_flight: Callable[[str], Frame | None] = self._in_flight.get
 
     def __len__(self) -> int:
         return len(self._stored)
 
-    def stored(self, key: str) -> bytes | None:
-        """The fingerprint of the stored event with this key."""
-        return self._stored.get(key)
-
-    def in_flight(self, key: str) -> Frame | None:
-        """The frame that holds the first copy, while its outcome is open; its fingerprint is in `frame.prints`."""
-        return self._in_flight.get(key)
-
-    def sending(self, key: str, fingerprint: bytes, frame: Frame) -> None:
+    def sending(self, key: str, fingerprint: int, frame: Frame) -> None:
         """The event is in this frame from now on."""
         self._in_flight[key] = frame
         frame.prints[key] = fingerprint

@@ -33,7 +33,7 @@ class Frame:
         self.partition = partition
         self.envelopes: list[bytes] = []
         #: What the ledger of seen ids knows these events by.
-        self.prints: dict[str, bytes] = {}
+        self.prints: dict[str, int] = {}
         self.size = 2
         self.done = done
 

@@ -214,11 +214,14 @@ class _Request:
 
     def settle(self) -> None:
         """Judge what waited for Kafka: a frame without a report by now is unavailable."""
-        for index, event_id, frame in self.placed:
-            if frame.stored:
-                self.accepted += 1
-            else:
-                self._unconfirmed(index, event_id)
+        if all(frame.stored for frame in {frame for _, _, frame in self.placed}):
+            self.accepted = len(self.placed)
+        else:
+            for index, event_id, frame in self.placed:
+                if frame.stored:
+                    self.accepted += 1
+                else:
+                    self._unconfirmed(index, event_id)
         for index, event_id, frame, same in self.waiting:
             if not frame.stored:
                 self._unconfirmed(index, event_id)

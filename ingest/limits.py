@@ -12,16 +12,17 @@ BURST_SECONDS: Final = 10
 class Bucket:
     """Tokens that grow with time up to ten seconds' worth."""
 
-    __slots__ = ("at", "rate", "tokens")
+    __slots__ = ("at", "capacity", "rate", "tokens")
 
     def __init__(self, rate: int, now: float) -> None:
         self.rate = rate
-        self.tokens = float(rate * BURST_SECONDS)
+        self.capacity = self.tokens = float(rate * BURST_SECONDS)
         self.at = now
 
     def refill(self, now: float) -> None:
         """Add what has grown since the last time."""
-        self.tokens = min(self.tokens + (now - self.at) * self.rate, float(self.rate * BURST_SECONDS))
+        tokens = self.tokens + (now - self.at) * self.rate
+        self.tokens = tokens if tokens < self.capacity else self.capacity
         self.at = now
 
     def wait(self) -> int:

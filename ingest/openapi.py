@@ -1,13 +1,157 @@
-"""The OpenAPI document."""
+"""The OpenAPI document of the ingest API, made from the contract's types, and a page that shows it without scripts."""
 
-from typing import Any
+from html import escape
+from typing import Any, Final
+
+import msgspec
+
+from infra.contracts import codec, problems
+from infra.contracts.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_DEPTH, MAX_EVENT_BYTES, MAX_TEXT_BYTES, Event
+from infra.contracts.problems import EVENT_CODES, REPLIES, Accepted, Problem
+from infra.runtime.health import Report, version
+from ingest.bodies import JSON, MAX_CONTEXT_BYTES, NDJSON
+
+_REF: Final = "#/components/schemas/{name}"
+#: Set by ingest; a client need not know them.
+_OURS: Final = ("tenant", "received_at", "source", "request_id", "client_time", "historical")
+_SENDING: Final = (200, 207, 400, 401, 403, 413, 415, 429, 500, 503)
+_RULES: Final = f"""Every event needs `id`, `type`, `time` (RFC 3339 with zone) and one of `user_id` and `anonymous_id`,
+no placeholder. Message, reaction, receipt, typing and channel types need `channel_id`; edits, deletes, reactions and
+receipts need `message_id`; reactions need `reaction`; sent and edited messages need `text`, at most {MAX_TEXT_BYTES}
+bytes. Types that begin with `hubbub.` are reserved; edits and deletes need a key with scope `server`. A `time`, or a
+time inside a UUIDv7 or ULID that names a message, may be at most an hour ahead. At most {MAX_EVENT_BYTES} bytes an
+event and {MAX_DEPTH} levels deep, {codec.MAX_ENVELOPE_BYTES} bytes with the context of its batch and our own fields;
+{MAX_BATCH_BYTES} bytes and {MAX_BATCH_EVENTS} events a request, decompressed. `Content-Encoding: gzip` is
+understood."""
+_STYLE: Final = (
+    ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui;max-width:50rem;margin:2rem auto;padding:0 1rem}"
+    "pre{overflow:auto}"
+)
+_ANSWERS: Final = f"""A 200 means stored, each event, by every in-sync replica. `duplicates` were stored before under
+the same id. Sending anything again with the same ids is safe; the same id with another body is a `conflict` for ten
+minutes.
+Event codes: {", ".join(f"`{code}`" + (" (retry)" if retry else "") for code, retry in EVENT_CODES.items())}."""
 
 
 def document() -> dict[str, Any]:
-    """Draft."""
-    return {"openapi": "3.1.0", "info": {"title": "Hubbub ingest", "version": "1"}, "paths": {}}
+    """OpenAPI 3.1."""
+    (event, accepted, problem, report), components = msgspec.json.schema_components(
+        [Event, Accepted, Problem, Report], ref_template=_REF
+    )
+    for field in _OURS:
+        del components["Event"]["properties"][field]
+    components["Event"]["description"] = "One chat event."
+    batch = {
+        "type": "object",
+        "required": ["batch"],
+        "additionalProperties": False,
+        "properties": {
+            "batch": {"type": "array", "items": event, "minItems": 1, "maxItems": MAX_BATCH_EVENTS},
+            "sent_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "The sender's clock when it sent the batch; each `time` is corrected by it.",
+            },
+            "context": {
+                "type": ["object", "null"],
+                "description": f"Put under each event's own context. At most {MAX_CONTEXT_BYTES} bytes.",
+            },
+            "historical": {
+                "type": "boolean",
+                "default": False,
+                "description": "Keep each `time` as given and leave live numbers alone. Needs scope `backfill`.",
+            },
+        },
+    }
+    components["Batch"] = batch
+    many = {"type": "array", "items": event, "minItems": 1, "maxItems": MAX_BATCH_EVENTS}
+    events_body = {
+        JSON: {"schema": {"anyOf": [event, many]}},
+        NDJSON: {"schema": {"type": "string", "description": "One event a line."}},
+    }
+    batch_body = {JSON: {"schema": {"$ref": _REF.format(name="Batch")}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Hubbub ingest", "version": version()["version"], "description": " ".join(_ANSWERS.split())},
+        "paths": {
+            "/v1/events": {"post": _sending("Send events", "sendEvents", events_body, accepted, problem)},
+            "/v1/batch": {"post": _sending("Send a batch", "sendBatch", batch_body, accepted, problem)},
+            "/healthz": _reading("The process is alive", {200: {"type": "object"}}),
+            "/readyz": _reading("It can take events in", {200: report, 503: report}),
+            "/version": _reading("Name and version", {200: {"type": "object"}}),
+            "/openapi.json": _reading("This document", {200: {"type": "object"}}),
+            "/metrics": _reading("Prometheus metrics", {200: None, 403: problem}, "text/plain"),
+            "/docs": _reading("This document as a page", {200: None, 403: problem}, "text/html"),
+        },
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The key."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, no password."},
+            },
+        },
+    }
 
 
 def page(document: dict[str, Any]) -> str:
-    """Draft."""
-    return str(document["info"]["title"])
+    """The document as plain HTML."""
+    parts = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            replies = "".join(
+                f"<li><b>{status}</b> {escape(reply['description'])}</li>"
+                for status, reply in operation["responses"].items()
+            )
+            parts.append(
+                f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"
+                f"<p>{escape(operation.get('description', ''))}</p><ul>{replies}</ul>"
+            )
+    for name, schema in document["components"]["schemas"].items():
+        text = msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()
+        parts.append(f"<details><summary><code>{escape(name)}</code></summary><pre>{escape(text)}</pre></details>")
+    info = document["info"]
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>"
+        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
+        '<p><a href="openapi.json">openapi.json</a></p>' + "".join(parts) + "</html>"
+    )
+
+
+def _sending(
+    summary: str, name: str, content: dict[str, Any], accepted: dict[str, Any], problem: dict[str, Any]
+) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status in _SENDING:
+        reply = REPLIES[status]
+        stored = status in (200, 207)
+        media = JSON if stored else problems.MEDIA_TYPE
+        responses[str(status)] = {
+            "description": reply.title,
+            "headers": {"X-Request-Id": _header("Names this request in logs and in the events it brought")}
+            | {name: _header(f"Sent with every {status}") for name in reply.headers},
+            "content": {media: {"schema": accepted if stored else problem}},
+        }
+    return {
+        "summary": summary,
+        "description": " ".join(_RULES.split()),
+        "operationId": name,
+        "security": [{"bearer": []}, {"basic": []}],
+        "requestBody": {"required": True, "content": content},
+        "responses": responses,
+    }
+
+
+def _reading(summary: str, replies: dict[int, dict[str, Any] | None], media: str = JSON) -> dict[str, Any]:
+    responses = {}
+    for status, schema in replies.items():
+        kind = problems.MEDIA_TYPE if status == 403 else media
+        responses[str(status)] = {
+            "description": REPLIES[status].title if status >= 400 else "OK",
+            "content": {kind: {"schema": schema or {"type": "string"}}},
+        }
+    return {"get": {"summary": summary, "responses": responses}}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}

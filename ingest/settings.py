@@ -28,7 +28,7 @@ class Ingest(Section):
     dedupe_seconds: float = Field(default=600.0, ge=0)
     """How long the ids of stored events are remembered."""
     dedupe_events: int = Field(default=500_000, ge=0)
-    """How many ids of stored events are remembered at most, about 220 bytes each."""
+    """How many ids of stored events are remembered at most, about 200 bytes each."""
     bucket_count: int = Field(default=100_000, ge=1)
     """Token buckets of users, and of channels, kept for one tenant."""
     topics_check_seconds: float = Field(default=15.0, gt=0)

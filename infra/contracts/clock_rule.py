@@ -1,10 +1,11 @@
 """The clock rule: what becomes of the time an event claims, given when it was received. Ingest and router share it."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
-from infra.contracts.events import MAX_FUTURE, MESSAGE_SENT, Event, Invalid, truncate_ms
-from infra.contracts.placement import time_of_id
+from infra.contracts.events import MAX_FUTURE, MESSAGE_SENT, Event, Invalid, to_ms, truncate_ms
+from infra.contracts.placement import ms_of_id
 
 #: 9999-12-31: beyond it neither the ids nor CQL hold a time.
 _LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
@@ -18,10 +19,10 @@ def stamp_time(event: Event, *, received_at: datetime, sent_at: datetime | None,
     places a message. A historical event keeps its time as given. Raises `Invalid` for more than an hour ahead, in
     `time` (`bad_time`) or in the id of the message (`future_id`).
     """
-    latest = received_at + MAX_FUTURE
+    latest, latest_ms = _latest(received_at)
     if event.message_id is not None or event.type == MESSAGE_SENT:
-        inside = time_of_id(event.target)
-        if inside is not None and inside > latest:
+        inside = ms_of_id(event.target)
+        if inside is not None and inside > latest_ms:
             field = "id" if event.message_id is None else "message_id"
             raise Invalid("future_id", field, f"the {field} carries a time more than an hour ahead")
     try:
@@ -35,3 +36,9 @@ def stamp_time(event: Event, *, received_at: datetime, sent_at: datetime | None,
     event.time = received_at if skewed else time
     event.client_time = None if event.time == claimed else claimed
     return skewed
+
+
+@lru_cache(maxsize=64)  # one request's events share their receipt
+def _latest(received_at: datetime) -> tuple[datetime, int]:
+    latest = received_at + MAX_FUTURE
+    return latest, to_ms(latest)
