@@ -3,12 +3,10 @@
 from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Path
+from fastapi import HTTPException, Path
 from pydantic import AfterValidator
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from api.errors import Refused
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -61,7 +59,8 @@ class Edge:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
-                raise Refused(413, f"The body is longer than {MAX_BODY_BYTES} bytes.")
+                # FastAPI makes any other exception of a read a 400.
+                raise HTTPException(413, f"The body is longer than {MAX_BODY_BYTES} bytes.")
             return message
 
         async def guarded(message: Message) -> None:

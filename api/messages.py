@@ -14,6 +14,10 @@ from infra.runtime.telemetry import UNEXPECTED
 log = structlog.get_logger("hubbub.api")
 
 
+#: Left out of a reply: the very object is the default of the fields that may be missing.
+_NOTHING = msgspec.Raw()
+
+
 def utc(moment: datetime) -> datetime:
     """A moment as the driver gives it (naive, UTC) with its zone."""
     return moment.replace(tzinfo=UTC)
@@ -65,7 +69,7 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
     reply_to: str | None = None
     text: str | None = None
     is_bot: bool | None = None
-    properties: msgspec.Raw | None = None
+    properties: msgspec.Raw = _NOTHING
     edited: bool = False
     edited_at: datetime | None = None
     reactions: dict[str, int] | None = None
@@ -83,7 +87,7 @@ class _Created(msgspec.Struct):
     reply_to: str | None = None
     text: str | None = None
     is_bot: bool | None = None
-    properties: msgspec.Raw | None = None
+    properties: msgspec.Raw = _NOTHING
 
 
 class _Edit(msgspec.Struct):

@@ -56,7 +56,7 @@ def assemble(
         older_seconds=settings.older_seconds,
         mask_seconds=settings.mask_seconds,
     )
-    watch = Watch(database, admin(kafka), clock, settings.fresh_seconds)
+    watch = Watch(database, lambda: admin(kafka), clock, settings.fresh_seconds)
     health = Health("api")
     health.add("cassandra", watch.cassandra)
     health.add("kafka", watch.kafka)

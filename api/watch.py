@@ -1,7 +1,7 @@
 """What the API keeps knowing between requests: whether its engines answer, the bucket plan, where the log ends."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from confluent_kafka import KafkaException, TopicPartition
@@ -26,7 +26,9 @@ _PLAN_SECONDS = 60.0
 class Watch:
     """Looks at both engines once a second, each at its own pace."""
 
-    def __init__(self, database: Database, admin: AdminClient, clock: Clock, fresh_seconds: float) -> None:
+    def __init__(
+        self, database: Database, admin: Callable[[], AdminClient], clock: Clock, fresh_seconds: float
+    ) -> None:
         self.ends = LogEnds(fresh_seconds)
         self.cassandra = Progress(_UNHEALTHY_AFTER_SECONDS)
         self.kafka = Progress(_UNHEALTHY_AFTER_SECONDS)
@@ -34,7 +36,8 @@ class Watch:
         self._planned_at: float | None = None
         self._topics: tuple[str, ...] = ()
         self._database = database
-        self._admin = admin
+        self._connect = admin
+        self._admin: AdminClient | None = None
         self._clock = clock
 
     @property
@@ -54,6 +57,7 @@ class Watch:
         except UNAVAILABLE as error:
             log.warning("cassandra.unavailable", error=type(error).__name__)
         try:
+            self._admin = self._admin or self._connect()
             ends = await asyncio.to_thread(read_ends, self._admin, self._topics)
             self.ends.observe(self._clock.monotonic(), ends)
             self.kafka.beat()

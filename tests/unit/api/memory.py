@@ -1,0 +1,143 @@
+"""Cassandra in memory, as far as the API reads it: rows by table, statements answered by name."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from infra.contracts import placement, tables
+from infra.contracts.events import Event, from_ms, to_ms
+from infra.contracts.placement import DEFAULT_PLAN, BucketEpoch
+from infra.contracts.tables import Statement
+
+
+def naive(moment: datetime) -> datetime:
+    """As the driver gives it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+class MemoryDatabase:
+    """Answers `execute`; `asked` lists every statement's name. `fail` makes every read raise."""
+
+    def __init__(self, plan: Sequence[BucketEpoch] = DEFAULT_PLAN) -> None:
+        self.plan = plan
+        self.asked: list[str] = []
+        self.fail: Exception | None = None
+        self.messages: dict[tuple[str, str, int], dict[tuple[int, str], dict[str, Any]]] = {}
+        self.index: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self.reactions: dict[tuple[str, str, int], list[tuple[str, str, str, bool]]] = {}
+        self.channels: dict[str, dict[str, tuple[datetime | None, str | None, datetime | None]]] = {}
+        self.memberships: dict[tuple[str, str], list[tuple[str, datetime | None, bool]]] = {}
+        self.marks: dict[tuple[str, str], list[tuple[str, datetime, str]]] = {}
+        self.windows: dict[tuple[str, str, str, str, str], dict[datetime, dict[str, Any]]] = {}
+        self.members: dict[tuple[str, str, str, datetime], list[tuple[str, int, int, int]]] = {}
+        self.held: dict[tuple[str, str], list[tuple[str, str, str, str | None]]] = {}
+        self.progress: tuple[datetime, str, datetime] | None = None
+
+    def put(self, event: Event, *, edit: Event | None = None, deleted: bool = False, created: bool = True) -> None:
+        """The cells of a message."""
+        assert event.tenant is not None
+        assert event.channel_id is not None
+        moment = placement.sent_at(event)
+        bucket = placement.bucket(moment, self.plan)
+        cells = {
+            "envelope": ("" if deleted else msgspec.json.encode(event).decode()) if created or deleted else None,
+            "src": "ingest/0/1/0",
+            "rule": "",
+            "edit": None if edit is None else msgspec.json.encode(edit).decode(),
+            "edited_micros": None if edit is None else placement.micros(edit.time),
+            "deleted_at": naive(moment) if deleted else None,
+        }
+        rows = self.messages.setdefault((event.tenant, event.channel_id, bucket), {})
+        rows[to_ms(moment), event.target] = cells
+        if placement.time_of_id(event.target) is None:
+            self.index[event.tenant, event.target] = (event.channel_id, moment)
+
+    def react(self, event: Event, reaction: str, user_id: str, *, active: bool = True) -> None:
+        """A reaction to this message."""
+        assert event.tenant is not None
+        assert event.channel_id is not None
+        key = (event.tenant, event.channel_id, placement.bucket(placement.sent_at(event), self.plan))
+        self.reactions.setdefault(key, []).append((event.target, reaction, user_id, active))
+
+    async def execute(self, statement: Statement, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one statement."""
+        self.asked.append(statement.name)
+        if self.fail is not None:
+            raise self.fail
+        answer = getattr(self, f"_{statement.name}")
+        return list(answer(*values))
+
+    def _partition(self, *key: Any) -> list[tuple[int, str]]:
+        return sorted(self.messages.get(key, {}), reverse=True)
+
+    def _rows(self, key: tuple[Any, ...], places: Iterable[tuple[int, str]]) -> Iterable[tuple[Any, ...]]:
+        for ms, message_id in places:
+            yield (naive(from_ms(ms)), message_id, *self.messages[key][ms, message_id].values())
+
+    def _message(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        *key, sent_at, message_id = values
+        place = (to_ms(sent_at), message_id)
+        return self._rows(tuple(key), [place] if place in self._partition(*key) else [])
+
+    def _newest(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        *key, limit = values
+        return self._rows(tuple(key), self._partition(*key)[:limit])
+
+    def _older(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        *key, sent_at, message_id, limit = values
+        bound = (to_ms(sent_at), message_id)
+        return self._rows(tuple(key), [place for place in self._partition(*key) if place < bound][:limit])
+
+    def _newer(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        *key, sent_at, message_id, limit = values
+        bound = (to_ms(sent_at), message_id)
+        return self._rows(tuple(key), [place for place in self._partition(*key)[::-1] if place > bound][:limit])
+
+    def _buckets(self, tenant: str, channel_id: str) -> Iterable[tuple[int]]:
+        return [(b,) for t, c, b in sorted(self.messages, reverse=True) if (t, c) == (tenant, channel_id)]
+
+    def _find_message(self, tenant: str, message_id: str) -> Iterable[tuple[str, datetime]]:
+        found = self.index.get((tenant, message_id))
+        return [(found[0], naive(found[1]))] if found else []
+
+    def _reactions(self, tenant: str, channel_id: str, bucket: int, ids: list[str]) -> Iterable[tuple[Any, ...]]:
+        return [row for row in self.reactions.get((tenant, channel_id, bucket), ()) if row[0] in ids]
+
+    def _channels(self, tenant: str) -> Iterable[tuple[Any, ...]]:
+        return [(channel_id, *row) for channel_id, row in sorted(self.channels.get(tenant, {}).items())]
+
+    def _channel(self, tenant: str, channel_id: str) -> Iterable[tuple[Any, ...]]:
+        return [row for row in self._channels(tenant) if row[0] == channel_id]
+
+    def _memberships(self, tenant: str, user_id: str) -> Iterable[tuple[Any, ...]]:
+        return [(c, at and naive(at), member) for c, at, member in self.memberships.get((tenant, user_id), ())]
+
+    def _read_marks(self, tenant: str, user_id: str) -> Iterable[tuple[Any, ...]]:
+        return [(c, naive(at), message_id) for c, at, message_id in self.marks.get((tenant, user_id), ())]
+
+    def _windows(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        *key, start, end = values
+        for at, row in sorted(self.windows.get(tuple(key), {}).items(), reverse=True):
+            if start <= at < end:
+                measures = (row.get(name) for name in tables.MEASURE_COLUMNS)
+                yield (naive(at), *measures, row.get("revision", 1), naive(at))
+
+    def _members(self, *key: Any) -> Iterable[tuple[Any, ...]]:
+        return self.members.get(key, [])
+
+    def _held_of_day(self, tenant: str, day: str, limit: int) -> Iterable[tuple[Any, ...]]:
+        return sorted(self.held.get((tenant, day), ()), reverse=True)[:limit]
+
+    def _held_message(self, tenant: str, day: str, held_id: str) -> Iterable[tuple[Any, ...]]:
+        return [row for row in self.held.get((tenant, day), ()) if row[0] == held_id]
+
+    def _progress(self, _: str) -> Iterable[tuple[Any, ...]]:
+        if self.progress is None:
+            return []
+        watermark, offsets, written_at = self.progress
+        return [(7, naive(watermark), offsets, None, 0, 0, naive(written_at))]
+
+    def _bucket_plan(self) -> Iterable[tuple[Any, ...]]:
+        return []
