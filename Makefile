@@ -12,7 +12,7 @@ run = "$$uv" run --no-sync
 sync = "$$uv" sync --frozen --inexact --all-extras --no-default-groups
 
 # What `make check` runs, one after the other; each must pass.
-checks = "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m tests.checks"
+checks = "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m infra.cli.reference --check"
 
 .PHONY: up down test check fmt
 
