@@ -79,19 +79,25 @@ def consumer_config(settings: Kafka, client_id: str, group: str, **overrides: An
 class DeliveringProducer:
     """A librdkafka producer with one poll thread. Thread safe.
 
+    With `threaded=False` there is no thread and the owner calls `poll`: where one thread both produces at full speed
+    and needs the reports, a second one would fight it for the interpreter over every report.
+
     `produce` never blocks: `BufferError` says the queue is full and is the caller's sign to slow down. Each delivery
     callback runs on the poll thread and must only hand over. A fatal error (a fenced or broken idempotent producer)
     sets `fatal` and calls `on_fatal` from that thread; the owner should stop and be restarted, since no record can be
     delivered any more.
     """
 
-    def __init__(self, config: dict[str, Any], *, on_fatal: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, config: dict[str, Any], *, on_fatal: Callable[[str], None] | None = None, threaded: bool = True
+    ) -> None:
         self._on_fatal = on_fatal
         self._producer = Producer({**config, "error_cb": self._on_error})
         self._stopping = threading.Event()
         self.fatal: str | None = None
-        self._thread = threading.Thread(target=self._poll, name="kafka-deliveries", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._poll, name="kafka-deliveries", daemon=True) if threaded else None
+        if self._thread is not None:
+            self._thread.start()
 
     def produce(
         self,
@@ -108,6 +114,10 @@ class DeliveringProducer:
             topic, value=value, key=key, partition=partition, headers=headers or [], on_delivery=on_delivery
         )
 
+    def poll(self) -> int:
+        """Run the callbacks of reports that have come; how many there were. Never blocks."""
+        return self._producer.poll(0)
+
     def queued(self) -> int:
         """Records and reports not yet seen to."""
         return len(self._producer)
@@ -120,7 +130,8 @@ class DeliveringProducer:
         """Deliver what is queued, at most `timeout` seconds. Returns how many records were left."""
         left = self._producer.flush(timeout)
         self._stopping.set()
-        self._thread.join(timeout=2)
+        if self._thread is not None:
+            self._thread.join(timeout=2)
         return left
 
     def _poll(self) -> None:
