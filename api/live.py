@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, WebSocket
-from fastapi.sse import EventSourceResponse
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +26,9 @@ from infra.runtime.telemetry import LIVE_DROPPED, LIVE_SUBSCRIBERS
 log = structlog.get_logger("hubbub.live")
 router = APIRouter()
 
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -40,7 +42,9 @@ def feed_of(request: Request | WebSocket) -> Feed:
     return feed
 
 
-@router.get("/v1/live/events", response_class=EventSourceResponse, tags=["live"], summary="Events as they happen")
+@router.get(
+    "/v1/live/events", response_class=Response, responses=_STREAM, tags=["live"], summary="Events as they happen"
+)
 async def live_events(
     request: Request,
     principal: Reader,
@@ -68,7 +72,9 @@ async def live_events(
     return _Stream(feed, subscriber, _EventLines(feed, subscriber, opening))
 
 
-@router.get("/v1/live/metrics", response_class=EventSourceResponse, tags=["live"], summary="Numbers as they change")
+@router.get(
+    "/v1/live/metrics", response_class=Response, responses=_STREAM, tags=["live"], summary="Numbers as they change"
+)
 async def live_metrics(request: Request, principal: Reader) -> Response:
     """Server-sent events: `ready`, then `point` for each metric window that changed and `gauge` from the hub itself."""
     feed = feed_of(request)

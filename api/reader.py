@@ -66,9 +66,9 @@ def live_config(settings: Kafka, client_id: str) -> dict[str, Any]:
 def topic_epoch(settings: Kafka, timeout: float) -> int:
     """A number that changes when the topic `events` is deleted and made again, and offsets begin anew."""
     name = settings.topic(EVENTS.name)
-    described = AdminClient(client_config(settings, "hubbub-live")).describe_topics(
-        TopicCollection([name]), request_timeout=timeout
-    )
+    # Held until the answer is here: a client that is collected takes its request with it.
+    client = AdminClient(client_config(settings, "hubbub-live"))
+    described = client.describe_topics(TopicCollection([name]), request_timeout=timeout)
     identity = str(described[name].result(timeout).topic_id)
     return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=4).digest(), "big")
 
