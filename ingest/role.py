@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import structlog
-import uuid_utils
 import uvicorn
 import uvloop
 
@@ -15,17 +14,13 @@ from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.clock import SystemClock
 from infra.runtime.control import ControlFollower
 from infra.runtime.errors import PreconditionError
-from infra.runtime.health import Check, Health
-from infra.runtime.kafka import AsyncDeliveries, DeliveringProducer, partitions_of, producer_config
+from infra.runtime.health import Check
+from infra.runtime.kafka import partitions_of
 from infra.runtime.logs import log_effective
 from infra.runtime.settings import Kafka, Listen, Runtime
-from infra.runtime.telemetry import QUEUED_EVENTS
-from ingest.app import create_app
-from ingest.dedupe import Seen
-from ingest.framer import Framer
-from ingest.intake import Intake, Lane
-from ingest.limits import Limiter
+from ingest.intake import Lane
 from ingest.settings import Ingest
+from ingest.stack import Stack
 from ingest.topic_watch import TopicWatch
 
 log = structlog.get_logger("hubbub.ingest")
@@ -59,30 +54,18 @@ async def _serve(
     lanes: dict[str, Lane],
 ) -> int:
     loop = asyncio.get_running_loop()
-    clock = SystemClock()
-    directory = follower.directory
     stop = asyncio.Event()
-    config = producer_config(kafka, "hubbub-ingest", **{"linger.ms": 0})  # a frame has lingered already
 
     def give_up(_reason: str) -> None:
         loop.call_soon_threadsafe(stop.set)
 
-    producer = DeliveringProducer(config, on_fatal=give_up)
-    seen = Seen(seconds=settings.dedupe_seconds, limit=settings.dedupe_events, monotonic=clock.monotonic)
-    framer = Framer(AsyncDeliveries(producer, loop), loop, linger=settings.linger_ms / 1000, settled=seen.settle)
-    limiter = Limiter(settings.bucket_count)
-    intake = Intake(settings, lanes=lanes, framer=framer, seen=seen, limiter=limiter, clock=clock)
+    stack = Stack(kafka, settings, follower.directory, lanes, clock=SystemClock(), on_fatal=give_up)
     watch = TopicWatch(kafka, every=settings.topics_check_seconds)
-    health = Health("ingest")
-    health.add("topics", watch.check)
-    health.add("producer", lambda: Check(producer.fatal is None, producer.fatal or ""))
-    health.add("control", lambda: Check(follower.following, f"{len(directory.keys)} keys"))
-    health.add("queue", lambda: Check(not intake.full, f"{framer.in_flight_events} events in flight"))
-    QUEUED_EVENTS.set_function(lambda: framer.in_flight_events)
-    app = create_app(intake, directory, settings, health, clock=clock, new_id=lambda: str(uuid_utils.uuid7()))
+    stack.health.add("topics", watch.check)
+    stack.health.add("control", lambda: Check(follower.following, f"{len(follower.directory.keys)} keys"))
     server = _Server(
         uvicorn.Config(
-            app,
+            stack.app,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -100,16 +83,15 @@ async def _serve(
     stopped = loop.create_task(stop.wait())
     log.info("serving", address=listener.getsockname()[:2])
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
-    deadline = clock.monotonic() + runtime.stop_seconds
-    log.info("stopping", fatal=producer.fatal, in_flight=framer.in_flight_events)
+    deadline = stack.clock.monotonic() + runtime.stop_seconds
+    log.info("stopping", fatal=stack.producer.fatal, in_flight=stack.framer.in_flight_events)
     server.should_exit = True
     await serving
-    left = await framer.drain(max(0.0, deadline - clock.monotonic()))
-    await asyncio.to_thread(producer.close, max(0.0, deadline - clock.monotonic()))
+    left = await stack.close(max(0.0, deadline - stack.clock.monotonic()))
     watching.cancel()
     stopped.cancel()
     log.info("stopped", unconfirmed=left)
-    return 0 if producer.fatal is None else 1
+    return 0 if stack.producer.fatal is None else 1
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,69 @@
+"""The parts of a running ingest, put together on the running event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import uuid_utils
+
+from infra.runtime.clock import Clock
+from infra.runtime.control import Directory
+from infra.runtime.health import Check, Health
+from infra.runtime.kafka import AsyncDeliveries, DeliveringProducer, producer_config
+from infra.runtime.settings import Kafka
+from infra.runtime.telemetry import QUEUED_EVENTS
+from ingest.app import create_app
+from ingest.dedupe import Seen
+from ingest.framer import Framer
+from ingest.intake import Intake, Lane
+from ingest.limits import Limiter
+from ingest.settings import Ingest
+
+
+class Stack:
+    """Producer, framer, intake and application of one process. `close` delivers what is queued."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        settings: Ingest,
+        directory: Directory,
+        lanes: Mapping[str, Lane],
+        *,
+        clock: Clock,
+        on_fatal: Callable[[str], None] | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.clock = clock
+        config = producer_config(kafka, "hubbub-ingest", **{"linger.ms": 0})  # a frame has lingered already
+        self.producer = DeliveringProducer(config, on_fatal=on_fatal)
+        seen = Seen(seconds=settings.dedupe_seconds, limit=settings.dedupe_events, monotonic=clock.monotonic)
+        self.framer = Framer(
+            AsyncDeliveries(self.producer, loop), loop, linger=settings.linger_ms / 1000, settled=seen.settle
+        )
+        self.intake = Intake(
+            settings,
+            lanes=lanes,
+            framer=self.framer,
+            seen=seen,
+            limiter=Limiter(settings.bucket_count),
+            clock=clock,
+        )
+        self.health = Health("ingest")
+        self.health.add("producer", lambda: Check(self.producer.fatal is None, self.producer.fatal or ""))
+        self.health.add("queue", self._queue)
+        QUEUED_EVENTS.set_function(lambda: self.framer.in_flight_events)
+        self.app = create_app(
+            self.intake, directory, settings, self.health, clock=clock, new_id=lambda: str(uuid_utils.uuid7())
+        )
+
+    async def close(self, seconds: float) -> int:
+        """Deliver what is queued, at most `seconds`. Returns the events that Kafka did not confirm."""
+        deadline = self.clock.monotonic() + seconds
+        left = await self.framer.drain(seconds)
+        if left:
+            self.producer.purge()
+        await asyncio.to_thread(self.producer.close, max(0.1, deadline - self.clock.monotonic()))
+        return left
+
+    def _queue(self) -> Check:
+        return Check(not self.intake.full, f"{self.framer.in_flight_events} events in flight")
