@@ -1,18 +1,18 @@
 """Hands outputs to Kafka and tells when all outputs of a batch of input records are delivered, and only then.
 
-Delivery reports are counted on the producer's poll thread alone; the loop is told once a batch.
+Everything happens on the loop's thread. librdkafka's reports are fetched after each batch, and by a timer while
+any are outstanding.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from infra.runtime.errors import Undelivered
 from infra.runtime.kafka import DeliveringProducer, Headers
 
-#: Above this, waiting for room in the producer's queue looks again even if no report woke it.
-_ROOM_SECONDS: Final = 0.25
+#: How often reports are looked for while nothing else happens.
+_POLL_SECONDS: Final = 0.002
 
 
 class Output(NamedTuple):
@@ -27,115 +27,110 @@ class Output(NamedTuple):
 class Batch:
     """Outputs that are waited for together. `close` it after the last `produce`."""
 
-    __slots__ = ("_deliveries", "_expected", "_reported", "_sent", "_settle", "records")
+    __slots__ = ("_closed", "_lane", "_settle", "_waiting", "records")
 
-    def __init__(self, deliveries: "Deliveries", settle: Callable[[], None]) -> None:
-        self._deliveries = deliveries
+    def __init__(self, lane: "Lane", settle: Callable[[], None]) -> None:
+        self._lane = lane
         self._settle = settle
-        self._sent = 0
-        self._reported = 0
-        self._expected: int | None = None
+        self._waiting = 0
+        self._closed = False
         self.records = 0
 
     def cover(self) -> None:
         """One more input record depends on this batch."""
         self.records += 1
-        self._deliveries.in_flight += 1
+        self._lane.in_flight += 1
 
     async def produce(self, outputs: Iterable[Output]) -> None:
-        """Queue the outputs in order, waiting for room where the queue is full."""
-        send, report = self._deliveries.producer.produce, self.report
-        for output in outputs:
+        """Queue the outputs in order, waiting for room where the queue is full. Raises `Undelivered`."""
+        deliveries = self._lane.deliveries
+        send, report = deliveries.producer.produce, self._report
+        for topic, value, key, headers in outputs:
             while True:
                 try:
-                    send(output.topic, output.value, key=output.key, headers=output.headers, on_delivery=report)
+                    send(topic, value, key=key, headers=headers, on_delivery=report)
                     break
                 except BufferError:
-                    await self._deliveries.room()
-            self._sent += 1
-
-    def report(self, error: Any, _: Any) -> None:
-        """One delivery report. Runs on the poll thread."""
-        if error is not None:
-            self._deliveries.fail(error.name())
-            return
-        self._reported += 1
-        if self._deliveries.waiting:
-            self._deliveries.wake()
-        if self._reported == self._expected:
-            self._deliveries.finish(self)
+                    await deliveries.room()
+            self._waiting += 1
+        deliveries.poll()
 
     def close(self) -> None:
         """No more outputs follow: settle once every one is reported, at once if they are."""
-        self._expected = self._sent
-        # The last report may have come before `_expected` was set, or at this very moment: settling twice is harmless.
-        if self._reported == self._sent:
-            self._deliveries.finish(self)
+        self._closed = True
+        if not self._waiting:
+            self._finish()
 
-    def settle(self) -> None:
-        """Every output is delivered. Runs on the loop."""
+    def _report(self, error: Any, _: Any) -> None:
+        if error is not None:
+            self._lane.deliveries.fail(error.name())
+            return
+        self._waiting -= 1
+        if self._closed and not self._waiting:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._lane.in_flight -= self.records
         self._settle()
 
 
-class Deliveries:
-    """Batches under way, bounded by their input records. A failed delivery is final: the owner must stop."""
+class Lane:
+    """The batches of one input topic, bounded by their input records, so that no topic takes another's room."""
 
-    def __init__(self, producer: DeliveringProducer, loop: asyncio.AbstractEventLoop, limit: int) -> None:
-        self.producer = producer
-        self.waiting = False
-        self.failed: str | None = None
+    def __init__(self, deliveries: "Deliveries", limit: int) -> None:
+        self.deliveries = deliveries
         self.in_flight = 0
-        self._loop = loop
         self._limit = limit
-        self._open: set[Batch] = set()
-        self._room = asyncio.Event()
-        self._settled = asyncio.Event()
 
     def batch(self, settle: Callable[[], None]) -> Batch:
-        """A new batch; `settle` is called on the loop once it is delivered."""
-        batch = Batch(self, settle)
-        self._open.add(batch)
-        return batch
+        """A new batch; `settle` is called once it is delivered."""
+        return Batch(self, settle)
 
     async def wait_below_limit(self) -> None:
-        """Return once fewer input records than the limit are under way."""
-        await self._wait_until(lambda: self.in_flight < self._limit)
+        """Return once fewer input records than the limit are under way. Raises `Undelivered`."""
+        while self.in_flight >= self._limit:
+            await self.deliveries.progress()
 
     async def drain(self) -> None:
-        """Return once nothing is under way, or something failed."""
-        await self._wait_until(lambda: not self._open)
+        """Return once nothing is under way. Raises `Undelivered`."""
+        while self.in_flight:
+            await self.deliveries.progress()
 
-    async def room(self) -> None:
-        """Return once the producer's queue may have room."""
-        self._room.clear()
-        self.waiting = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._room.wait(), _ROOM_SECONDS)
-        if self.failed:
-            raise Undelivered(self.failed)
 
-    def wake(self) -> None:
-        """A report came while somebody waits for room. Runs on the poll thread."""
-        self.waiting = False
-        self._loop.call_soon_threadsafe(self._room.set)
+class Deliveries:
+    """One producer and its reports. A failed delivery is final: the owner must stop."""
+
+    def __init__(self, producer: DeliveringProducer, loop: asyncio.AbstractEventLoop) -> None:
+        self.producer = producer
+        self._loop = loop
+        self._failed: str | None = None
+        self._reported = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def poll(self) -> None:
+        """Take the reports that have come, and keep looking while there are more to come."""
+        if self.producer.poll():
+            self._reported.set()
+        if self._timer is None and self.producer.queued():
+            self._timer = self._loop.call_later(_POLL_SECONDS, self._on_timer)
+
+    async def progress(self) -> None:
+        """Return after the next reports. Raises `Undelivered`."""
+        if self._failed is None:
+            self._reported.clear()
+            self.poll()
+            await self._reported.wait()
+        if self._failed is not None:
+            raise Undelivered(self._failed)
+
+    #: A full queue has room again once something was reported.
+    room = progress
 
     def fail(self, reason: str) -> None:
-        """An output was given up. Runs on the poll thread."""
-        self.failed = self.failed or reason
-        self._loop.call_soon_threadsafe(self._settled.set)
+        """An output was given up."""
+        self._failed = self._failed or reason
+        self._reported.set()
 
-    def finish(self, batch: Batch) -> None:
-        """Every output of the batch is reported. Runs on either thread."""
-        self._loop.call_soon_threadsafe(self._finish, batch)
-
-    def _finish(self, batch: Batch) -> None:
-        if batch in self._open:
-            self._open.remove(batch)
-            self.in_flight -= batch.records
-            batch.settle()
-            self._settled.set()
-
-    async def _wait_until(self, condition: Callable[[], bool]) -> None:
-        while not condition() and not self.failed:
-            self._settled.clear()
-            await self._settled.wait()
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.poll()

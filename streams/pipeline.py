@@ -10,7 +10,7 @@ from infra.contracts.events import from_ms
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import ROUTED, ROUTER_IN_FLIGHT, UNEXPECTED, VERDICTS
 from streams.agents import Arrival
-from streams.deliveries import Deliveries
+from streams.deliveries import Lane
 from streams.frontier import TP, Frontier
 from streams.fuse import Fuse
 from streams.routing import Record, Routed, Router
@@ -40,13 +40,13 @@ class Pipeline:
     def __init__(
         self,
         routers: Mapping[str, Router],
-        deliveries: Mapping[str, Deliveries],
+        lanes: Mapping[str, Lane],
         frontier: Frontier,
         fuse: Fuse,
         clock: Clock,
     ) -> None:
         self._routers = routers
-        self._deliveries = deliveries
+        self._lanes = lanes
         self._frontier = frontier
         self._fuse = fuse
         self._clock = clock
@@ -62,23 +62,23 @@ class Pipeline:
     @property
     def in_flight(self) -> int:
         """Input records under way."""
-        return sum(deliveries.in_flight for deliveries in self._deliveries.values())
+        return sum(lane.in_flight for lane in self._lanes.values())
 
     def stop_taking(self) -> None:
         """Leave alone whatever has not been taken yet."""
         self._stopping = True
 
     async def drain(self) -> None:
-        """Return once nothing is under way, or a delivery failed."""
-        for deliveries in self._deliveries.values():
-            await deliveries.drain()
+        """Return once nothing is under way. Raises `Undelivered`."""
+        for lane in self._lanes.values():
+            await lane.drain()
 
     async def handle(self, source: str, arrivals: Iterator[Arrival]) -> None:
         """Route these records and hand their outputs to Kafka; return when the next ones may come."""
-        deliveries, router = self._deliveries[source], self._routers[source]
-        await deliveries.wait_below_limit()
+        lane, router = self._lanes[source], self._routers[source]
+        await lane.wait_below_limit()
         stretches: list[_Stretch] = []
-        batch = deliveries.batch(lambda: self._settle(stretches))
+        batch = lane.batch(lambda: self._settle(stretches))
         since_turn = 0
         while not self._stopping and (arrival := next(arrivals, None)) is not None:
             batch.cover()

@@ -16,7 +16,7 @@ from infra.runtime.settings import Kafka, Listen, Runtime
 from infra.runtime.stopping import stop_event
 from infra.runtime.telemetry import LAG
 from streams.agents import RouterApp, Standing, make_app
-from streams.deliveries import Deliveries
+from streams.deliveries import Deliveries, Lane
 from streams.frontier import Frontier
 from streams.fuse import Fuse
 from streams.heartbeats import beat
@@ -35,17 +35,16 @@ class Worker:
     """One router process: the app, its producer and what watches them."""
 
     def __init__(self, kafka: Kafka, runtime: Runtime, settings: RouterSettings, judge: Judge) -> None:
-        loop = asyncio.get_running_loop()
         clock = SystemClock()
         # Nothing is ever given up: the input waits in Kafka, and a record given up would break the order behind it.
         self.producer = DeliveringProducer(
-            producer_config(kafka, settings.instance_id, **{"delivery.timeout.ms": 0, "linger.ms": 5})
+            producer_config(kafka, settings.instance_id, **{"delivery.timeout.ms": 0, "linger.ms": 5}), threaded=False
         )
-        deliveries = {t.name: Deliveries(self.producer, loop, settings.in_flight_records) for t in _INPUTS}
+        self.deliveries = Deliveries(self.producer, asyncio.get_running_loop())
         frontier = Frontier()
         self.pipeline = Pipeline(
             {t.name: Router(t, kafka, judge) for t in _INPUTS},
-            deliveries,
+            {t.name: Lane(self.deliveries, settings.in_flight_records) for t in _INPUTS},
             frontier,
             Fuse(clock, settings.fuse_ratio),
             clock,
@@ -72,8 +71,8 @@ class Worker:
             else:
                 log.info("router.started", instance=self._settings.instance_id)
                 await asyncio.wait([stop, failure, crash], return_when=asyncio.FIRST_COMPLETED)
-        if self.app.crashed:
-            self._fail(self.app.crash_reason)
+        if (reason := self.app.crash_reason) is not None:
+            self._fail(reason)
         graceful = stop.done() and not self.failed.is_set() and not self.app.crashed
         log.info("router.stopping", graceful=graceful)
         stopping.set()
@@ -116,6 +115,7 @@ class Worker:
             if self.app.consumer.started:
                 self.standings = self.app.standings()
                 beat(self._kafka, self.producer, self.standings, self.pipeline.settled_at)
+            self.deliveries.poll()
             for standing in self.standings:
                 LAG.labels(standing.tp[0], standing.tp[1]).set(max(standing.end - standing.done, 0))
 
