@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import channels, errors, held, live, metrics, operations, sessions, top, trace, unread
+from api import channels, dashboard, errors, held, live, metrics, operations, sessions, top, trace, unread
 from api.edge import Edge
 from api.feed import Feed
 from api.state import State
@@ -39,8 +39,9 @@ def create_app(state: State, feed: Feed | None = None) -> FastAPI:
     app.state.hubbub = state
     errors.install(app)
     app.add_middleware(Edge)
-    for part in (sessions, channels, unread, metrics, top, held, trace, operations):
+    for part in (sessions, channels, unread, metrics, top, held, trace, operations, dashboard):
         app.include_router(part.router)
+    app.mount("/static", dashboard.Assets())
     if feed is not None:
         app.state.feed = feed
         app.include_router(live.router)

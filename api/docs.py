@@ -1,8 +1,25 @@
-"""The OpenAPI document as one plain page: no script, no file from elsewhere, readable in any browser."""
+"""The OpenAPI document, and the same as one plain page: no script, no file from elsewhere, readable in any browser."""
 
 from collections.abc import Mapping
 from html import escape
 from typing import Any
+
+from fastapi import FastAPI
+
+from api.auth import COOKIE
+
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A read key, or a channel token"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Reads only, on the same origin"},
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document, with how to authenticate. An operation that needs no key says `security: []` itself."""
+    document = app.openapi()
+    document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+    document["security"] = [{name: []} for name in _SCHEMES]
+    return document
 
 
 def page(document: Mapping[str, Any]) -> str:

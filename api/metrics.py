@@ -53,7 +53,9 @@ async def series(
     name: Annotated[str, Path(max_length=100)],
     principal: Reader,
     state: Shared,
-    scope: Annotated[str, Query(description="`tenant`, or `channel:ID`", max_length=300)] = TENANT_SCOPE,
+    scope: Annotated[
+        str, Query(description="`tenant`, or `channel:ID`", max_length=300, pattern=r"^(tenant|channel:[\s\S]+)$")
+    ] = TENANT_SCOPE,
     since: Annotated[AwareDatetime | None, Query(alias="from", description=_FROM)] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to", description=_TO)] = None,
     grain: Annotated[str, Query(pattern="^(1m|15m|1h|1d)$")] = MINUTE.name,
@@ -123,11 +125,9 @@ def check_scope(principal: Principal, metric: Metric, scope: str) -> None:
         if principal.channels is not None:
             raise Refused(403, "This token is limited to its channels.")
         kind = "tenant"
-    elif scope.startswith(_CHANNEL) and len(scope) > len(_CHANNEL):
+    else:
         check_channel(principal, scope.removeprefix(_CHANNEL))
         kind = "channel"
-    else:
-        raise Refused(400, "scope is `tenant` or `channel:ID`.")
     if kind not in metric.scopes:
         raise Refused(400, f"{metric.name} has no scope {kind}.")
 

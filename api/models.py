@@ -41,7 +41,7 @@ class TokenRequest(Model):
     user_id: Annotated[str, Field(min_length=1, max_length=200)]
     channels: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=200)]
     ttl: Annotated[int, Field(ge=1)] = 3_600
-    """Seconds."""
+    """Seconds; a longer time than the server allows is cut, as `expires_at` shows."""
 
 
 class TokenBody(Model):

@@ -43,14 +43,14 @@ async def metrics(request: Request, state: Shared) -> Response:
 @router.get("/openapi.json")
 async def described(request: Request) -> Response:
     """The OpenAPI document."""
-    return json(request.app.openapi())
+    return json(docs.describe(request.app))
 
 
 @router.get("/docs")
 async def documentation(request: Request, state: Shared) -> Response:
     """The OpenAPI document for people."""
     _check_local(request, opened=state.settings.open_operations)
-    return Response(docs.page(request.app.openapi()), media_type="text/html")
+    return Response(docs.page(docs.describe(request.app)), media_type="text/html")
 
 
 def _check_local(request: Request, *, opened: bool) -> None:

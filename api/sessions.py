@@ -13,7 +13,12 @@ from api.state import Shared
 router = APIRouter(tags=["access"])
 
 
-@router.post("/v1/session", response_model=models.SessionBody, responses=models.refusals(401, 403, 422))
+@router.post(
+    "/v1/session",
+    response_model=models.SessionBody,
+    responses=models.refusals(400, 401, 403, 413, 422),
+    openapi_extra={"security": []},
+)
 async def open_session(request: Request, body: models.KeyBody, state: Shared) -> Response:
     """Exchange a read key for an HttpOnly cookie that reads on the same origin."""
     if not same_origin(request.headers):
@@ -42,7 +47,13 @@ async def open_session(request: Request, body: models.KeyBody, state: Shared) ->
     return response
 
 
-@router.delete("/v1/session", status_code=204, response_class=Response, responses=models.refusals(403))
+@router.delete(
+    "/v1/session",
+    status_code=204,
+    response_class=Response,
+    responses=models.refusals(403),
+    openapi_extra={"security": []},
+)
 async def close_session(request: Request) -> Response:
     """Forget the cookie."""
     if not same_origin(request.headers):
@@ -52,14 +63,17 @@ async def close_session(request: Request) -> Response:
     return response
 
 
-@router.post("/v1/tokens", response_model=models.TokenBody, responses=models.refusals(401, 403, 422))
+@router.post(
+    "/v1/tokens",
+    response_model=models.TokenBody,
+    responses=models.refusals(400, 401, 403, 413, 422),
+    openapi_extra={"security": [{"key": []}]},
+)
 async def issue_token(body: models.TokenRequest, state: Shared, principal: Reader) -> Response:
     """A signed token for one user that reads these channels and nothing else. For your servers: it needs a read key."""
     if principal.channels is not None:
         raise Refused(403, "A token cannot issue tokens.")
-    longest = state.settings.token_max_seconds
-    if body.ttl > longest:
-        raise Refused(422, f"body.ttl: at most {longest} seconds")
+    seconds = min(body.ttl, state.settings.token_max_seconds)
     channels = tuple(dict.fromkeys(body.channels))
-    token, expires_at = state.authenticator.issue_token(principal, body.ttl, channels, body.user_id)
+    token, expires_at = state.authenticator.issue_token(principal, seconds, channels, body.user_id)
     return json(models.TokenBody(token=token, expires_at=expires_at).model_dump())
