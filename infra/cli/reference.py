@@ -14,6 +14,8 @@ import typer
 from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup
 
+from infra.contracts.metrics import METRICS, SKETCH_ERROR
+from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.settings import Section
 
 _SETTINGS_MODULES = (
@@ -54,6 +56,29 @@ def settings() -> str:
     return "\n".join(parts)
 
 
+def metrics() -> str:
+    """docs/metrics.md: every published number and what it means."""
+    rows = [
+        f"| `{m.name}` | {m.meaning} | {m.unit} | {', '.join(m.scopes)} | {', '.join(m.grains)} | "
+        f"{f'within {SKETCH_ERROR:.1%} (standard error)' if m.approximate else 'exact'} |"
+        for m in METRICS.values()
+    ]
+    return "\n".join(
+        [
+            "# Metrics\n",
+            "Bots count nowhere; what a rule held or blocked counts only in the metric named for it. Windows are in UTC,",
+            "by corrected event time, labelled by start and end; a window in which nothing happened has no point. A point",
+            f"is final once the watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has passed its",
+            "end; until then a late event changes it and raises its `revision`. Events behind the watermark are counted as",
+            "late and not added.\n",
+            "Made from the registry by `python -m infra.cli.reference`.\n",
+            "| metric | meaning | unit | scopes | grains | accuracy |\n|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
 def env_example() -> str:
     """.env.example: every setting, commented out, at its default."""
     lines = ["# Copy to .env and uncomment what you change. Meanings: docs/settings.md"]
@@ -83,6 +108,7 @@ def files(root: Path) -> dict[Path, str]:
     return {
         root / "docs" / "commands.md": commands(),
         root / "docs" / "settings.md": settings(),
+        root / "docs" / "metrics.md": metrics(),
         root / ".env.example": env_example(),
     }
 
