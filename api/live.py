@@ -130,7 +130,7 @@ class _EventLines:
     def end(self, ending: Ending) -> bytes:
         if ending == "slow":
             return sse("gap", encode({"from": self._token, "to": self._feed.hub.token()}), self._token)
-        return sse("error", encode({"code": ending, "token": self._token}), self._token)
+        return sse("end", encode({"code": ending, "token": self._token}), self._token)
 
     def leave(self) -> None:
         self._feed.hub.leave(self._subscriber)
@@ -155,7 +155,7 @@ class _PointLines:
         return ping(None)
 
     def end(self, ending: Ending) -> bytes:
-        return sse("error", encode({"code": ending}))
+        return sse("end", encode({"code": ending}))
 
     def leave(self) -> None:
         self._feed.points.leave(self._subscriber)

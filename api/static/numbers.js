@@ -1,0 +1,166 @@
+// The numbers: each with as of when, how far behind, whether final, and how exact.
+
+import { Bars, Spark } from "./charts.js";
+import { $, clock, make, number, radios, rate, read, span } from "./dom.js";
+
+const STALE_SECONDS = 60;
+const ROUND_MS = 5000;
+const AT_MOST_EVERY_MS = 1500;
+
+export class Numbers {
+  constructor(failed) {
+    this.failed = failed;
+    this.figures = [...document.querySelectorAll(".figure[data-metric]")];
+    this.spark = new Spark($("rate").querySelector(".spark"));
+    this.bars = new Bars($("chart"));
+    this.grain = "1m";
+    this.window = "1h";
+    this.watched = null;
+    radios($("range"), (button) => this.choose("grain", button.dataset.grain));
+    radios($("window"), (button) => this.choose("window", button.dataset.window));
+  }
+
+  async start() {
+    await this.define();
+    await this.refresh();
+    this.listen();
+    this.timer = setInterval(() => this.soon(), ROUND_MS);
+    setInterval(() => this.age(), 1000);
+  }
+
+  choose(what, value) {
+    this[what] = value;
+    this.soon(0);
+  }
+
+  listen() {
+    const source = new EventSource("/v1/live/metrics");
+    const pulse = $("pulse");
+    source.addEventListener("ready", () => {
+      show(pulse, "live", "live");
+      this.soon(0);
+    });
+    source.addEventListener("point", () => this.soon());
+    source.addEventListener("gauge", (event) => this.gauge(JSON.parse(event.data)));
+    source.onerror = () => {
+      show(pulse, "waiting", "reconnecting");
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), 1500 + Math.random() * 2000);
+    };
+  }
+
+  gauge(gauge) {
+    if (gauge.metric === "live_subscribers") {
+      this.subscribers = gauge.value;
+      return;
+    }
+    const card = $("rate");
+    card.querySelector("output").value = rate(gauge.value);
+    this.spark.push(gauge.value);
+    const watching = this.subscribers ? ` · ${number(this.subscribers)} live ${this.subscribers === 1 ? "stream" : "streams"}` : "";
+    card.querySelector(".foot").replaceChildren(`as of ${clock(new Date(gauge.as_of))} · counted by the hub${watching}`);
+  }
+
+  // Refresh, at most once in a while however many points come.
+  soon(wait = AT_MOST_EVERY_MS) {
+    if (this.pending) return;
+    const due = Math.max(0, wait - (Date.now() - (this.refreshed ?? 0)));
+    this.pending = setTimeout(async () => {
+      this.pending = null;
+      await this.refresh();
+    }, due);
+  }
+
+  async refresh() {
+    this.refreshed = Date.now();
+    try {
+      await Promise.all([...this.figures.map((figure) => this.fill(figure)), this.fillChart(), this.fillRanking()]);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  async fill(figure) {
+    const { metric, grain } = figure.dataset;
+    const width = grain === "1d" ? 86400000 : 3600000;
+    const from = new Date(Math.floor(Date.now() / width) * width);
+    const series = await read(`/v1/metrics/${metric}`, { grain, from: from.toISOString() });
+    const point = series.points.at(-1);
+    const output = figure.querySelector("output");
+    const text = point ? number(point.value) : series.as_of ? "0" : "–";
+    if (output.value !== text && output.value !== "–") restart(output, "moved");
+    output.value = text;
+    figure.querySelector(".foot").replaceChildren(...provenance(series, point));
+    this.latest = series;
+    this.age();
+  }
+
+  async fillChart() {
+    const series = await read("/v1/metrics/messages_sent", { grain: this.grain });
+    this.bars.draw(series);
+    $("chart-foot").replaceChildren(...provenance(series, series.points.at(-1)), make("span", { class: "legend" }, "lighter bars may still change"));
+  }
+
+  async fillRanking() {
+    const top = await read("/v1/top/channels", { window: this.window, limit: 8 });
+    const best = Math.max(1, ...top.ranking.map((r) => r.score));
+    const rows = top.ranking.map((entry) => {
+      const meter = make("span", { class: "meter", "aria-hidden": "true" }, make("i"));
+      meter.firstChild.style.width = `${(100 * entry.score) / best}%`;
+      const parts = `${number(entry.sent)} sent · ${number(entry.reactions)} reactions · ≈${number(entry.contributors)} people`;
+      return make("li", { title: parts }, make("span", { class: "name" }, entry.id), make("b", {}, number(entry.sent)), meter, make("small", {}, parts));
+    });
+    $("ranking").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, "No messages in this window.")]));
+    $("ranking-foot").replaceChildren(...provenance(top, null, "score = messages + reactions"));
+  }
+
+  // The line in the bar: how fresh everything counted is.
+  age() {
+    const place = $("freshness");
+    const series = this.latest;
+    if (!series?.as_of) {
+      place.textContent = "nothing counted yet";
+      return;
+    }
+    const asOf = new Date(series.as_of);
+    const old = (Date.now() - asOf) / 1000;
+    place.dataset.stale = String(old > STALE_SECONDS);
+    place.textContent = `numbers as of ${clock(asOf)} · ${span(series.lag_seconds)} behind · watermark ${clock(new Date(series.watermark))}`;
+    place.title = `Windows that end before the watermark are final. ${series.complete ? "Everything in the log has been counted." : "Some events in the log are not counted yet."}`;
+  }
+
+  async define() {
+    const { metrics } = await read("/v1/metrics");
+    const words = [];
+    for (const metric of metrics) {
+      const exact = metric.approximate ? ` Live counts are approximate: standard error ±${(metric.error * 100).toFixed(1)} %.` : "";
+      words.push(make("dt", {}, make("code", {}, metric.name)), make("dd", {}, `${metric.meaning}, in ${metric.unit}.${exact}`));
+      for (const figure of this.figures.filter((f) => f.dataset.metric === metric.name)) {
+        figure.title = `${metric.name}: ${metric.meaning}.${exact} Days and hours in UTC.`;
+      }
+    }
+    words.push(make("dt", {}, make("code", {}, "live_rate")), make("dd", {}, "events the live hub passed on, per second, mean of the last ten; no engagement number."));
+    $("words").replaceChildren(...words);
+  }
+}
+
+export function provenance(series, point, extra) {
+  if (!series.as_of) return [make("span", {}, "not counted yet")];
+  const parts = [`as of ${clock(new Date(series.as_of))}`, `${span(series.lag_seconds)} behind`];
+  if (point) parts.push(point.final ? "final" : "provisional");
+  if (!series.complete) parts.push("incomplete");
+  if (point?.approximate) parts.push(`±${(point.error * 100).toFixed(1)} %`);
+  if (extra) parts.push(extra);
+  const age = (Date.now() - Date.parse(series.watermark)) / 1000;
+  return [make("span", { title: `Watermark ${span(age)} ago${point ? `; revision ${point.revision}` : ""}` }, parts.join(" · "))];
+}
+
+export function show(pill, state, text) {
+  pill.dataset.state = state;
+  pill.textContent = text;
+}
+
+function restart(element, name) {
+  element.classList.remove(name);
+  void element.offsetWidth;
+  element.classList.add(name);
+}
