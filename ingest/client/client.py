@@ -248,6 +248,9 @@ class Client:
         return batch
 
     def _settle(self, batch: list[_Pending], answer: Answer) -> None:
+        with self._changed:
+            if self._in_flight is not batch:
+                return  # closed meanwhile: these events are put away or given up already
         whole = answer.refused_all
         if answer.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(batch) > 1:
             # The limit over there is lower than ours: smaller batches from now on.

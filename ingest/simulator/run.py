@@ -80,8 +80,9 @@ def simulate(
 
     with contextlib.ExitStack() as stack:
         kept = Ledger(stack.enter_context(ledger.open("wb")) if ledger is not None else None)
-        as_client, as_server = (
-            Client(
+
+        def connect(key: str) -> Client:
+            client = Client(
                 url,
                 key,
                 flush_interval=flush_interval,
@@ -91,10 +92,10 @@ def simulate(
                 clock=clock,
                 transport=transport,
             )
-            for key in (write_key, server_key)
-        )
-        for client in (as_client, as_server):
             stack.callback(client.close, 0.0)
+            return client
+
+        as_client, as_server = connect(write_key), connect(server_key)
         began = clock.monotonic()
         plan = Community(
             users=users, channels=channels, rate=rate, seed=seed, start=clock.now(), duration=duration, shares=shares
@@ -113,6 +114,8 @@ def simulate(
             if progress is not None and duration is not None and sent % shown_every == 0:
                 progress(round(planned.offset), round(duration))
         seconds = clock.monotonic() - began
+        if progress is not None and duration is not None:
+            progress(min(round(seconds), round(duration)), round(duration))
         retried = 0
         for client in (as_client, as_server):
             client.close(settle_seconds)

@@ -69,6 +69,6 @@ def test_it_stops_when_told_and_shows_how_far_it_is() -> None:
         stopping.set()
 
     summary = _simulate(ingest, duration=600.0, stopping=stopping, progress=progress)
-    assert seen == [(0, 600)]
+    assert seen == [(0, 600), (0, 600)]
     assert summary.accepted == summary.sent == len(ingest.stored)
     assert json.dumps(summary.types)
