@@ -146,7 +146,11 @@ class _PointLines:
         self._subscriber = subscriber
 
     async def begin(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        await write(sse("ready", b"{}", None, 1000 + int(self._feed.jitter() * 2000)))
+        # Gauges have no history in the log, so the hub gives what it remembers of its own.
+        whole = self._subscriber.principal.channels is None
+        rates = self._feed.hub.rates.history(self._subscriber.tenant) if whole else []
+        ready = encode({"live_rate": rates, "source": "hub"})
+        await write(sse("ready", ready, None, 1000 + int(self._feed.jitter() * 2000)))
 
     def lines(self, frames: list[Notice]) -> bytes:
         return b"".join([frame.sse() for frame in frames])

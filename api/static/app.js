@@ -18,12 +18,18 @@ function failed(error) {
   else show($("pulse"), "waiting", "the API does not answer");
 }
 
+function knock() {
+  $("door").hidden = false;
+  $("key").focus();
+}
+
 async function enter() {
+  // Without a sign-in on this browser there is no cookie to try.
+  if (localStorage.getItem("hubbub-tenant") === null) return knock();
   try {
     await read("/v1/metrics");
   } catch (error) {
-    $("door").hidden = false;
-    $("key").focus();
+    knock();
     if (!(error instanceof Signed)) refuse("The API does not answer. Try again in a moment.");
     return;
   }
@@ -62,6 +68,7 @@ $("sign-in").addEventListener("submit", async (event) => {
 
 $("sign-out").addEventListener("click", async () => {
   await fetch("/v1/session", { method: "DELETE" });
+  localStorage.removeItem("hubbub-tenant");
   location.reload();
 });
 

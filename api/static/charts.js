@@ -14,11 +14,10 @@ export class Spark {
     svg.append(this.area, this.line);
   }
 
-  push(value) {
-    this.values.push(value);
-    if (this.values.length > this.length) this.values.shift();
+  push(...values) {
+    this.values = [...this.values, ...values].slice(-this.length);
     const top = Math.max(1, ...this.values) * 1.1;
-    const step = 300 / (this.length - 1);
+    const step = 300 / (Math.max(60, this.values.length) - 1);
     const left = 300 - (this.values.length - 1) * step;
     const points = this.values.map((v, i) => `${(left + i * step).toFixed(1)},${(43 - (v / top) * 42).toFixed(1)}`);
     this.line.setAttribute("d", `M${points.join("L")}`);
@@ -64,7 +63,7 @@ export class Bars {
         svg.append(
           make(
             "rect",
-            { class: point.final ? "bar" : "bar open", x: x + bar * 0.12, width: bar * 0.76, y: y(point.value), height: Math.max(1, y(0) - y(point.value)), rx: Math.min(2, bar / 5) },
+            { class: point.final ? "col" : "col open", x: x + bar * 0.12, width: bar * 0.76, y: y(point.value), height: Math.max(1, y(0) - y(point.value)), rx: Math.min(2, bar / 5) },
             make("title", {}, note),
           ),
         );

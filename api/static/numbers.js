@@ -5,6 +5,7 @@ import { $, clock, make, number, radios, rate, read, span } from "./dom.js";
 
 const STALE_SECONDS = 60;
 const ROUND_MS = 5000;
+const TITLES = { "1m": "Messages per minute", "15m": "Messages per quarter of an hour", "1d": "Messages per day" };
 const AT_MOST_EVERY_MS = 1500;
 
 export class Numbers {
@@ -36,7 +37,9 @@ export class Numbers {
   listen() {
     const source = new EventSource("/v1/live/metrics");
     const pulse = $("pulse");
-    source.addEventListener("ready", () => {
+    source.addEventListener("ready", (event) => {
+      this.spark.values = [];
+      this.spark.push(...JSON.parse(event.data).live_rate);
       show(pulse, "live", "live");
       this.soon(0);
     });
@@ -57,7 +60,7 @@ export class Numbers {
     card.querySelector("output").value = rate(gauge.value);
     this.spark.push(gauge.value);
     const watching = this.subscribers ? ` · ${number(this.subscribers)} live ${this.subscribers === 1 ? "stream" : "streams"}` : "";
-    card.querySelector(".foot").replaceChildren(`as of ${clock(new Date(gauge.as_of))} · counted by the hub${watching}`);
+    card.querySelector(".foot").replaceChildren(make("span", {}, `as of ${clock(new Date(gauge.as_of))} · counted by the hub itself${watching}`));
   }
 
   // Refresh, at most once in a while however many points come.
@@ -89,6 +92,8 @@ export class Numbers {
     const text = point ? number(point.value) : series.as_of ? "0" : "–";
     if (output.value !== text && output.value !== "–") restart(output, "moved");
     output.value = text;
+    const unit = figure.querySelector(".unit");
+    unit.textContent = point?.approximate ? `±${(point.error * 100).toFixed(1)} %` : "";
     figure.querySelector(".foot").replaceChildren(...provenance(series, point));
     this.latest = series;
     this.age();
@@ -97,6 +102,7 @@ export class Numbers {
   async fillChart() {
     const series = await read("/v1/metrics/messages_sent", { grain: this.grain });
     this.bars.draw(series);
+    $("volume-title").textContent = TITLES[this.grain];
     $("chart-foot").replaceChildren(...provenance(series, series.points.at(-1)), make("span", { class: "legend" }, "lighter bars may still change"));
   }
 
@@ -110,7 +116,7 @@ export class Numbers {
       return make("li", { title: parts }, make("span", { class: "name" }, entry.id), make("b", {}, number(entry.sent)), meter, make("small", {}, parts));
     });
     $("ranking").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, "No messages in this window.")]));
-    $("ranking-foot").replaceChildren(...provenance(top, null, "score = messages + reactions"));
+    $("ranking-foot").replaceChildren(...provenance(top, null, "by messages, then reactions"));
   }
 
   // The line in the bar: how fresh everything counted is.
@@ -143,15 +149,19 @@ export class Numbers {
   }
 }
 
+// Two short lines: how sure, and how fresh.
 export function provenance(series, point, extra) {
   if (!series.as_of) return [make("span", {}, "not counted yet")];
-  const parts = [`as of ${clock(new Date(series.as_of))}`, `${span(series.lag_seconds)} behind`];
-  if (point) parts.push(point.final ? "final" : "provisional");
-  if (!series.complete) parts.push("incomplete");
-  if (point?.approximate) parts.push(`±${(point.error * 100).toFixed(1)} %`);
-  if (extra) parts.push(extra);
+  const sure = [];
+  if (point) sure.push(point.final ? "final" : "provisional");
+  if (!series.complete) sure.push("incomplete");
+  if (extra) sure.push(extra);
   const age = (Date.now() - Date.parse(series.watermark)) / 1000;
-  return [make("span", { title: `Watermark ${span(age)} ago${point ? `; revision ${point.revision}` : ""}` }, parts.join(" · "))];
+  const title = `Watermark ${span(age)} ago${point ? `; revision ${point.revision}` : ""}`;
+  return [
+    make("span", { class: "sure", title }, sure.join(" · ")),
+    make("span", { title }, `as of ${clock(new Date(series.as_of))} · ${span(series.lag_seconds)} behind`),
+  ];
 }
 
 export function show(pill, state, text) {

@@ -13,6 +13,11 @@ export class Tail {
     this.newer = $("newer");
     this.rows = new Map();
     this.unseen = 0;
+    this.unread = 0;
+    document.addEventListener("visibilitychange", () => {
+      this.unread = 0;
+      document.title = this.channel ? `${this.channel} · Hubbub` : "Hubbub";
+    });
     this.list.addEventListener("scroll", () => this.atEnd() && this.seen());
     this.newer.addEventListener("click", () => {
       this.scroll();
@@ -27,6 +32,7 @@ export class Tail {
     this.list.replaceChildren();
     this.seen();
     $("talk-title").textContent = channel;
+    document.title = `${channel} · Hubbub`;
     this.connect();
   }
 
@@ -88,6 +94,12 @@ export class Tail {
   }
 
   take(event) {
+    const following = this.atEnd();
+    this.change(event);
+    if (following) this.scroll();
+  }
+
+  change(event) {
     const id = event.message_id ?? event.id;
     const row = this.rows.get(id);
     switch (event.type) {
@@ -135,6 +147,10 @@ export class Tail {
     const following = this.atEnd();
     this.list.querySelector(".empty")?.remove();
     this.list.append(row);
+    if (document.hidden) {
+      this.unread += 1;
+      document.title = `(${number(this.unread)}) ${this.channel} · Hubbub`;
+    }
     while (this.list.children.length > KEPT) {
       this.rows.delete(this.list.firstChild.dataset.messageId);
       this.list.firstChild.remove();
@@ -148,7 +164,7 @@ export class Tail {
   }
 
   mark(text, kind) {
-    this.append(make("li", { class: `mark ${kind}`, "data-mark": kind }, text));
+    this.append(make("li", { class: `notice ${kind}`, "data-mark": kind }, text));
   }
 
   strike(row) {
@@ -221,10 +237,13 @@ export class Rooms {
         const item = old.get(channel.channel_id) ?? make("li", { role: "option", tabindex: -1, "data-channel": channel.channel_id }, make("span", { class: "name" }), make("small"));
         const [name, age] = item.children;
         name.textContent = channel.name || channel.channel_id;
-        age.textContent = channel.last_activity ? span((Date.now() - Date.parse(channel.last_activity)) / 1000) : "";
+        age.textContent = channel.last_activity ? idle(Date.parse(channel.last_activity)) : "";
         item.setAttribute("aria-selected", String(channel.channel_id === this.chosen));
         return item;
       });
+      // The order of the first look stays, so that nothing moves under the pointer; new channels come on top.
+      const order = [...old.keys()];
+      items.sort((a, b) => order.indexOf(a.dataset.channel) - order.indexOf(b.dataset.channel));
       if (items.length) this.list.replaceChildren(...items);
       else this.list.replaceChildren(make("li", { class: "empty" }, "No channels yet."));
       if (items.length && !items.some((item) => item.tabIndex === 0)) items[0].tabIndex = 0;
@@ -244,6 +263,7 @@ export class Rooms {
       const chosen = item.dataset.channel === channel;
       item.setAttribute("aria-selected", String(chosen));
       item.tabIndex = chosen ? 0 : -1;
+      if (chosen) item.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     this.choose(channel);
   }
@@ -260,6 +280,11 @@ export class Rooms {
   shown() {
     return this.items().filter((item) => !item.hidden);
   }
+}
+
+function idle(since) {
+  const seconds = (Date.now() - since) / 1000;
+  return seconds < 10 ? "now" : span(seconds);
 }
 
 function author(event) {
