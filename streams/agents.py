@@ -110,8 +110,8 @@ def _add_agent(
 
     async def route(stream: StreamT[bytes]) -> None:
         try:
-            async for events in stream.noack_take(settings.take_records, within=settings.within_ms / 1000):
-                await handle(source, app.arrivals([event.message for event in events]))
+            async for event in stream.noack().events():
+                await handle(source, app.arrivals([event.message]))
         except Exception as error:
             # Whatever it is: an exception that left the agent would be acknowledged by Faust and forgotten.
             failed(error)

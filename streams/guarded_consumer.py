@@ -5,8 +5,10 @@ committed past without having been processed. Here records are chained where the
 continues the chain, a hole is read again, and a commit asks the frontier alone.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, ClassVar, NamedTuple
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, ClassVar, Final, NamedTuple
 
 import structlog
 from aiokafka import TopicPartition
@@ -16,6 +18,9 @@ from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerT, TransportT
 
 from streams.frontier import Frontier
+
+#: A partition whose buffer has room again is asked for at the latest after this.
+_PRESSED_SECONDS: Final = 0.02
 
 log = structlog.get_logger("hubbub.router")
 
@@ -42,6 +47,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.frontier = self.app.frontier
+        self._room = asyncio.Event()
         self._rereads: set[TP] = set()
         self._positions: dict[TP, int] = {}
         self._gaps: dict[TP, tuple[int, int]] = {}
@@ -103,7 +109,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
                 await self._seek_back()
                 await self.sleep(0)
                 if not self.should_stop:
-                    await self._deliver(self.getmany(timeout=1.0))
+                    await self._deliver(self.getmany(timeout=_PRESSED_SECONDS if self._buffered_partitions else 1.0))
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
@@ -124,7 +130,20 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
                 continue
             message.previous = position
             self._positions[tp] = message.offset + 1
-            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+            await self.callback(message)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Mapping[TP, list[Any]] | None, set[TP] | None]:
+        # Faust sleeps a whole second when every partition's buffer is full.
+        if self.flow_active and self._buffered_partitions and not self._get_active_partitions():
+            self._room.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), timeout)
+            return {}, set()
+        return await super()._wait_next_records(timeout)  # type: ignore[no-any-return]
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._room.set()
 
     async def _seek_back(self) -> None:
         while self._rereads:
