@@ -1,7 +1,8 @@
-"""What one event writes to history: steps of rows and reads, which end in the same cells in any order and number.
+"""What one event writes to history: rows in steps, which end in the same cells in any order and number.
 
-A step's parts may be done in any order; the next step begins when all of them are confirmed. Nothing here does I/O:
-whoever drives a generator of steps sends it the rows that the reads of the step returned, one list for each read.
+The parts of a step may be done in any order; the next step begins when all of them are confirmed. Most events are one
+step, given as it is. Where more is needed a generator yields them and is sent what the reads of its last step returned,
+one list of rows for each read. Nothing here does I/O.
 """
 
 from collections.abc import Generator, Sequence
@@ -15,12 +16,12 @@ from infra.contracts.events import Event, Invalid, to_ms
 from infra.contracts.placement import (
     DEFAULT_PLAN,
     BucketEpoch,
-    bucket,
+    bucket_of_ms,
     create_write_time,
     day,
     micros,
+    ms_of_id,
     plan_of,
-    time_of_id,
 )
 from infra.contracts.tables import Statement
 
@@ -30,12 +31,17 @@ _CHANGES: Final = events.CHANGES - {events.RECEIPT_DELIVERED}
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One row to write. None is a value not set. `partition` is the partition key, `size` about its bytes."""
+    """One row to write. None is a value not set, bytes are text in UTF-8, integers are 64 bits wide.
+
+    `partition` is the partition key, `size` about the row's bytes. A row that many events need at the same time is
+    `shared`: all wait for one write of it.
+    """
 
     statement: Statement
-    values: tuple[Any, ...]
+    values: tuple[str | bytes | int | bool | None, ...]
     partition: tuple[str | int, ...]
     size: int = _ROW_OVERHEAD
+    shared: bool = False
 
 
 class Read(msgspec.Struct, frozen=True, gc=False):
@@ -53,7 +59,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
 
 
 Rows = list[tuple[Any, ...]]
-Steps = Generator[Sequence[Row | Read], list[Rows], None]
+Step = Sequence[Row | Read]
+Steps = Generator[Step, list[Rows], None]
 
 
 class Cells:
@@ -66,112 +73,127 @@ class Cells:
         self._touched: dict[tuple[str, str], float] = {}
         self._active: dict[tuple[str, str], int] = {}
 
-    def steps(self, event: Event, envelope: str, src: str | None, rule: str, now: float) -> Steps | None:
-        """What an accepted event asks for; None when history keeps nothing of its type.
+    def steps(self, event: Event, envelope: bytes, src: str | None, rule: str, now: float) -> Steps | Step:
+        """What an accepted event asks for; an empty step when history keeps nothing of its type.
 
         `now` is in monotonic seconds. Raises `Invalid` for an event that the router did not stamp.
         """
         tenant, received_at = _stamp(event)
-        kind = event.type
+        kind, channel = event.type, event.channel_id or ""
         if kind == events.MESSAGE_SENT:
             return self._create(tenant, received_at, event, envelope, src, rule, now)
         if kind in _CHANGES:
-            return self._change(tenant, received_at, event, envelope, src)
-        channel = event.channel_id
-        if channel is None:
-            return None
+            in_id = ms_of_id(event.target)
+            if in_id is None:
+                return self._find_and_change(tenant, received_at, event, envelope, src)
+            return self._change(tenant, event, envelope, Place(channel, in_id))
         if kind in (events.CHANNEL_JOINED, events.CHANNEL_LEFT):
             joined = kind == events.CHANNEL_JOINED
             values = (micros(event.time), to_ms(event.time) if joined else None, joined, tenant, event.author, channel)
-            return _once(Row(tables.SET_MEMBERSHIP, values, (tenant, event.author)))
+            return (Row(tables.SET_MEMBERSHIP, values, (tenant, event.author)),)
         if kind == events.CHANNEL_CREATED:
             name = (event.properties or {}).get("name")
             named = (micros(event.time), to_ms(event.time), name if isinstance(name, str) else None, tenant, channel)
-            return _once(Row(tables.NAME_CHANNEL, named, (tenant,)))
-        return None
+            return (Row(tables.NAME_CHANNEL, named, (tenant,)),)
+        return ()
 
-    def hold(self, event: Event, envelope: str, verdict: str, src: str | None) -> Steps:
+    def hold(self, event: Event, envelope: bytes, verdict: bytes, src: str | None) -> Step:
         """What an event that a rule held or blocked asks for."""
         tenant, received_at = _stamp(event)
         on = day(received_at)
         values = (create_write_time(received_at), envelope, verdict, src, tenant, on, event.id)
-        return _once(Row(tables.HOLD_MESSAGE, values, (tenant, on), _ROW_OVERHEAD + _bytes(envelope) + _bytes(verdict)))
+        return (Row(tables.HOLD_MESSAGE, values, (tenant, on), _ROW_OVERHEAD + len(envelope) + len(verdict)),)
 
     @property
     def unsettled(self) -> bool:
         """Whether `settle` has anything to write."""
         return bool(self._active)
 
-    def settle(self) -> Steps | None:
-        """The activity of channels that was not written at once, so that it may be stored before offsets are."""
-        if not self._active:
-            return None
+    def settle(self) -> Step:
+        """The activity of channels that was not written at once, to be stored before the offsets that imply it."""
         active, self._active = self._active, {}
-        return _once(*(_touch(tenant, channel, ms) for (tenant, channel), ms in active.items()))
+        return [_touch(tenant, channel, ms) for (tenant, channel), ms in active.items()]
 
     def replan(self) -> Steps:
-        """Take the bucket plan as it stands now. An entry counts from an hour after it was added, so a minute's age
-        of the plan harms nobody."""
+        """Take the bucket plan as it stands now.
+
+        An entry counts from an hour after it was added, so a plan that is a minute old harms nobody.
+        """
         (rows,) = yield (Read(tables.BUCKET_PLAN),)
         self.plan = plan_of((effective_from, width_ms) for effective_from, width_ms in rows)
 
     def _create(
-        self, tenant: str, received_at: datetime, event: Event, envelope: str, src: str | None, rule: str, now: float
-    ) -> Steps:
+        self, tenant: str, received_at: datetime, event: Event, envelope: bytes, src: str | None, rule: str, now: float
+    ) -> Steps | Step:
         channel, target = event.channel_id or "", event.target
-        in_id = time_of_id(target)
-        sent_at = in_id or event.placed_time
-        sent_ms = to_ms(sent_at)
+        in_id = ms_of_id(target)
+        place = Place(channel, to_ms(event.placed_time) if in_id is None else in_id)
         written = create_write_time(received_at)
-        partition = (tenant, channel, bucket(sent_at, self.plan))
-        if partition not in self._buckets:
-            yield (Row(tables.ADD_BUCKET, partition, (tenant, channel)),)
-            _remember(self._buckets, partition, None)
+        partition = (tenant, channel, bucket_of_ms(place.sent_ms, self.plan))
         # An empty rule is stored: of two copies the first received must win whole, by what it lacks as well.
-        values = (written, envelope, src, rule, *partition, sent_ms, target)
-        rows = [
-            Row(tables.CREATE_MESSAGE, values, partition, _ROW_OVERHEAD + _bytes(envelope)),
-            *self._activity(tenant, channel, to_ms(event.time), now),
-        ]
-        if in_id is None:
-            index = (written, channel, sent_ms, tenant, target)
+        values = (written, envelope, src, rule, *partition, place.sent_ms, target)
+        rows = [Row(tables.CREATE_MESSAGE, values, partition, _ROW_OVERHEAD + len(envelope))]
+        key, active_ms = (tenant, channel), to_ms(event.time)
+        if now - self._touched.get(key, -self._touch_seconds) >= self._touch_seconds:
+            _remember(self._touched, key, now)
+            rows.append(_touch(tenant, channel, active_ms))
+        elif active_ms > self._active.get(key, active_ms - 1):
+            self._active[key] = active_ms
+        if in_id is not None and partition in self._buckets:
+            return rows
+        return self._prepare_and_create(partition, rows, place, target, None if in_id is not None else written)
+
+    def _prepare_and_create(
+        self, partition: tuple[str, str, int], rows: list[Row], place: Place, target: str, indexed: int | None
+    ) -> Steps:
+        """First what must be there before the message, then the message, with the changes that were waiting for it.
+
+        `indexed` is the write time of its index row, None for an id that carries its time.
+        """
+        tenant, channel, _ = partition
+        if partition not in self._buckets:
+            yield (Row(tables.ADD_BUCKET, partition, (tenant, channel), shared=True),)
+            _remember(self._buckets, partition, None)
+        if indexed is not None:
+            index = (indexed, channel, place.sent_ms, tenant, target)
             yield (Row(tables.INDEX_MESSAGE, index, (tenant, target)),)
-            # Whoever changes this message either finds the index row just confirmed or has a pending row read here.
+            # Whoever changes this message either finds the index row just confirmed or left a pending row to be read.
             found, pending = yield _find(tenant, target), Read(tables.PENDING, (tenant, target))
-            place = _place(found)
-            if (
-                place is not None
-                and place != Place(channel, sent_ms)
-                and (yield from self._stands(tenant, place, target))
-            ):
-                return
+            first = _placed(found)
+            if first is not None and first != place and (yield from self._stands(tenant, first, target)):
+                return  # another copy of this id, received earlier, has the message
             for _, changed, _ in pending:
-                rows.extend(self._apply(tenant, codec.decode(changed.encode()), changed, Place(channel, sent_ms)))
+                raw = changed.encode()
+                rows.extend(self._change(tenant, codec.decode(raw), raw, place))
         yield rows
 
-    def _change(self, tenant: str, received_at: datetime, event: Event, envelope: str, src: str | None) -> Steps:
+    def _stands(self, tenant: str, place: Place, target: str) -> Generator[Step, list[Rows], bool]:
+        """Whether a message of this id is in history at this place."""
+        at = bucket_of_ms(place.sent_ms, self.plan)
+        (rows,) = yield (Read(tables.MESSAGE, (tenant, place.channel_id, at, place.sent_ms, target)),)
+        return any(envelope is not None for _, _, envelope, *_ in rows)
+
+    def _find_and_change(
+        self, tenant: str, received_at: datetime, event: Event, envelope: bytes, src: str | None
+    ) -> Steps:
+        """Change a message whose place only the index knows, or leave the change to be found by its create."""
         target = event.target
-        in_id = time_of_id(target)
-        if in_id is not None:
-            yield self._apply(tenant, event, envelope, Place(event.channel_id or "", to_ms(in_id)))
-            return
         (found,) = yield (_find(tenant, target),)
         if not found:
             values = (tenant, target, event.id, envelope, src, create_write_time(received_at))
-            yield (Row(tables.ADD_PENDING, values, (tenant, target), _ROW_OVERHEAD + _bytes(envelope)),)
+            yield (Row(tables.ADD_PENDING, values, (tenant, target), _ROW_OVERHEAD + len(envelope)),)
             (found,) = yield (_find(tenant, target),)
-        place = _place(found)
+        place = _placed(found)
         if place is not None:
-            yield self._apply(tenant, event, envelope, place)
+            yield self._change(tenant, event, envelope, place)
 
-    def _apply(self, tenant: str, event: Event, envelope: str, place: Place) -> list[Row]:
-        at = events.from_ms(place.sent_ms)
-        partition = (tenant, place.channel_id, bucket(at, self.plan))
+    def _change(self, tenant: str, event: Event, envelope: bytes, place: Place) -> list[Row]:
+        partition = (tenant, place.channel_id, bucket_of_ms(place.sent_ms, self.plan))
         cell = (*partition, place.sent_ms, event.target)
         written = micros(event.time)
         match event.type:
             case events.MESSAGE_EDITED:
-                size = _ROW_OVERHEAD + _bytes(envelope)
+                size = _ROW_OVERHEAD + len(envelope)
                 return [Row(tables.EDIT_MESSAGE, (written, envelope, *cell), partition, size)]
             case events.MESSAGE_DELETED:
                 return [Row(tables.DELETE_MESSAGE, (written, to_ms(event.time), *cell), partition)]
@@ -183,31 +205,12 @@ class Cells:
                 values = (written, active, *partition, event.target, event.reaction, event.author)
                 return [Row(tables.SET_REACTION, values, partition)]
 
-    def _activity(self, tenant: str, channel: str, ms: int, now: float) -> list[Row]:
-        key = (tenant, channel)
-        if now - self._touched.get(key, -self._touch_seconds) >= self._touch_seconds:
-            _remember(self._touched, key, now)
-            return [_touch(tenant, channel, ms)]
-        if ms > self._active.get(key, -1):
-            self._active[key] = ms
-        return []
-
-    def _stands(self, tenant: str, place: Place, target: str) -> "Generator[Sequence[Row | Read], list[Rows], bool]":
-        """Whether a copy of this id that was received earlier, at another place, is in history already."""
-        at = bucket(events.from_ms(place.sent_ms), self.plan)
-        (rows,) = yield (Read(tables.MESSAGE, (tenant, place.channel_id, at, place.sent_ms, target)),)
-        return any(envelope is not None for _, _, envelope, *_ in rows)
-
-
-def _once(*rows: Row) -> Steps:
-    yield rows
-
 
 def _find(tenant: str, target: str) -> Read:
     return Read(tables.FIND_MESSAGE, (tenant, target))
 
 
-def _place(found: Rows) -> Place | None:
+def _placed(found: Rows) -> Place | None:
     for channel_id, sent_at in found:
         if channel_id is not None and sent_at is not None:
             return Place(channel_id, to_ms(sent_at.replace(tzinfo=UTC)))  # the driver's datetimes are naive UTC
@@ -231,7 +234,3 @@ def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
     memory[key] = value
     if len(memory) > _REMEMBERED:
         del memory[next(iter(memory))]
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

@@ -6,7 +6,7 @@ import msgspec
 
 from infra.contracts import codec, headers, topics
 from infra.contracts.events import Invalid
-from streams.cells import Cells, Steps
+from streams.cells import Cells, Step, Steps
 
 #: The topics whose records end in history.
 INPUTS: Final = (topics.EVENTS, topics.EVENTS_BACKFILL, topics.HELD)
@@ -29,8 +29,8 @@ class _Stopped(msgspec.Struct):
 _stopped = msgspec.json.Decoder(_Stopped)
 
 
-def steps_of(record: Record, *, held: bool, cells: Cells, now: float) -> Steps | None:
-    """The record's steps; None when history keeps nothing of it. Raises `Invalid` for what can never be written."""
+def steps_of(record: Record, *, held: bool, cells: Cells, now: float) -> Steps | Step:
+    """The record's steps; an empty one when history keeps nothing of it. Raises `Invalid` for poison."""
     src, rules = None, []
     for name, value in record.headers() or []:
         if name == headers.SRC and value is not None:
@@ -38,7 +38,7 @@ def steps_of(record: Record, *, held: bool, cells: Cells, now: float) -> Steps |
         elif name == headers.RULE and value is not None:
             rules.append(value.decode(errors="replace"))
         elif name == headers.KIND and value == headers.HEARTBEAT:
-            return None
+            return ()
     body = record.value()
     if body is None:
         raise Invalid("invalid_field", None, "the record has no value")
@@ -47,15 +47,16 @@ def steps_of(record: Record, *, held: bool, cells: Cells, now: float) -> Steps |
             event = codec.decode(body)
         except Invalid as error:
             if error.code == "forbidden_type":  # Hubbub's own: the router lets no client's through
-                return None
+                return ()
             raise
-        return cells.steps(event, body.decode(), src, ",".join(rules), now)
+        return cells.steps(event, body, src, ",".join(rules), now)
     try:
         stopped = _stopped.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("invalid_field", None, f"not a held record: {error}") from None
     envelope, verdict = bytes(stopped.event), bytes(stopped.verdict)
     try:
-        return cells.hold(codec.decode(envelope), envelope.decode(), verdict.decode(), src)
+        verdict.decode()  # the decoder does not look into raw parts
     except UnicodeDecodeError as error:
         raise Invalid("invalid_field", "verdict", f"not UTF-8: {error.reason}") from None
+    return cells.hold(codec.decode(envelope), envelope, verdict, src)

@@ -19,7 +19,7 @@ from infra.runtime.health import Progress
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Kafka
 from infra.runtime.telemetry import HISTORY_PAUSED, LAG, UNEXPECTED
-from streams.cells import Cells
+from streams.cells import Cells, Step, Steps
 from streams.confirmed import Confirmed, Entry, Partition
 from streams.history_dead_letters import DeadLetters
 from streams.history_records import INPUTS, steps_of
@@ -170,10 +170,7 @@ class Writer:
         except Exception as unforeseen:
             self._unexpected(message, entry, unforeseen)
         else:
-            if steps is None:
-                self._done(entry)
-            else:
-                self._begin(steps, _Source(message, entry))
+            self._begin(steps, _Source(message, entry))
 
     def _write(self, timeout: float) -> None:
         self._store.pump()
@@ -185,7 +182,7 @@ class Writer:
         for entry in self._dead_letters.delivered():
             self._done(entry)
 
-    def _begin(self, steps: Any, owner: Any) -> None:
+    def _begin(self, steps: Steps | Step, owner: Any) -> None:
         self._advance(Work(steps, owner))
 
     def _advance(self, work: Work) -> None:
@@ -252,11 +249,8 @@ class Writer:
             if offsets:
                 (then or self._commit_async)(offsets)
 
-        if steps is None:
-            store_offsets()
-        else:
-            self._committing = True
-            self._begin(steps, store_offsets)
+        self._committing = True
+        self._begin(steps, store_offsets)
 
     def _commit_async(self, offsets: list[TopicPartition]) -> None:
         self._consumer.commit(offsets=offsets, asynchronous=True)

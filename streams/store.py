@@ -10,23 +10,24 @@ import random
 import re
 import struct
 from collections import Counter, deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
 from cassandra import InvalidRequest
-from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
+from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStatement, PreparedStatement
 
 from infra.contracts.tables import STATEMENTS
 from infra.runtime.cassandra import Database
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import HISTORY_SECONDS, WRITTEN
-from streams.batches import Batches
-from streams.cells import Read, Row, Rows, Steps
+from streams.batches import MAX_ROWS, Batches
+from streams.cells import Read, Row, Rows, Step, Steps
 
 log = structlog.get_logger("hubbub.history.store")
 
 _MAX_READS: Final = 64
+_PARTIAL_BATCHES: Final = 4
 _FIRST_DELAY: Final = 0.05
 _LAST_DELAY: Final = 5.0
 #: So often is a row sent that Cassandra calls invalid, before it is given up.
@@ -43,21 +44,22 @@ class Work:
     `refused` says why Cassandra will never take one of its rows; the work is over then.
     """
 
-    __slots__ = ("begun", "owner", "refused", "results", "steps", "waiting")
+    __slots__ = ("owner", "refused", "results", "steps", "waiting")
 
-    def __init__(self, steps: Steps, owner: Any) -> None:
-        self.steps: Final = steps
+    def __init__(self, steps: Steps | Step, owner: Any) -> None:
+        self.steps: Steps | Step = steps
         self.owner: Final = owner
-        self.begun = False
         self.waiting = 0
-        self.results: list[Rows] = []
+        self.results: list[Rows] | None = None
         self.refused: str | None = None
 
-    def advance(self) -> Sequence[Row | Read]:
+    def advance(self) -> Step:
         """The next step that asks for anything; empty when there is none."""
+        if not isinstance(self.steps, Generator):
+            step, self.steps = self.steps, ()
+            return step
         try:
-            step = self.steps.send(self.results) if self.begun else next(self.steps)
-            self.begun = True
+            step = next(self.steps) if self.results is None else self.steps.send(self.results)
             while not step:
                 step = self.steps.send([])
         except StopIteration:
@@ -66,11 +68,11 @@ class Work:
 
 
 class _Request:
-    """A batch of rows, or one read and which of its work's results it is."""
+    """A batch of rows, each with the work that waits for it, or one read and which of its work's results it is."""
 
     __slots__ = ("attempts", "first_failed", "parts", "read", "sent", "slot")
 
-    def __init__(self, parts: Sequence[tuple[Row | Read, Work]], slot: int = -1) -> None:
+    def __init__(self, parts: Sequence[tuple[Row | Read, Sequence[Work]]], slot: int = -1) -> None:
         self.parts: Final = parts
         self.read: Final = slot >= 0
         self.slot: Final = slot
@@ -87,13 +89,15 @@ class Store:
         self._clock = clock
         self._jitter = jitter
         self._max_batches = max_batches
-        self._batches: Batches[Work] = Batches(self._replicas)
+        self._shared: dict[Row, list[Work]] = {}
+        self._batches: Batches[Sequence[Work]] = Batches(self._replicas)
         self._reads: deque[_Request] = deque()
         self._in_flight = {True: 0, False: 0}
         self._retries: list[tuple[float, int, _Request]] = []
         self._outcomes: queue.SimpleQueue[tuple[_Request, Any, BaseException | None]] = queue.SimpleQueue()
         self._replica_sets: dict[tuple[str | int, ...], Hashable] = {}
         self._last_success = 0.0
+        self._single_host = False
         self.failing: str | None = None
 
     @property
@@ -101,26 +105,37 @@ class Store:
         """Nothing waits and nothing is in flight."""
         return not (len(self._batches) or self._reads or self._retries or any(self._in_flight.values()))
 
-    def begin(self, work: Work, step: Sequence[Row | Read]) -> None:
+    def begin(self, work: Work, step: Step) -> None:
         """Take a step of this work; `pump` sends it."""
         work.waiting = len(step)
-        work.results = []
+        results: list[Rows] = []
+        work.results = results
         for part in step:
             if isinstance(part, Row):
-                self._batches.add(part, work)
+                if not part.shared:
+                    self._batches.add(part, (work,))
+                elif part in self._shared:
+                    self._shared[part].append(work)
+                else:
+                    self._shared[part] = [work]
+                    self._batches.add(part, self._shared[part])
             else:
-                self._reads.append(_Request([(part, work)], len(work.results)))
-                work.results.append([])
+                self._reads.append(_Request([(part, (work,))], len(results)))
+                results.append([])
 
     def pump(self) -> None:
         """Send what may be sent now: repetitions that are due, then reads, then batches."""
         now = self._clock.monotonic()
+        self._single_host = len(self._database.cluster.metadata.all_hosts()) == 1
         while self._retries and self._retries[0][0] <= now:
             self._send(heapq.heappop(self._retries)[2])
         while self._reads and self._in_flight[True] < _MAX_READS:
             self._in_flight[True] += 1
             self._send(self._reads.popleft())
-        while len(self._batches) and self._in_flight[False] < self._max_batches:
+        # While some are under way a batch may wait to be full: rows come faster than answers then.
+        while self._in_flight[False] < self._max_batches and (
+            len(self._batches) >= MAX_ROWS or (len(self._batches) and self._in_flight[False] < _PARTIAL_BATCHES)
+        ):
             self._in_flight[False] += 1
             self._send(_Request(self._batches.take()))
 
@@ -139,13 +154,15 @@ class Store:
     def _send(self, request: _Request) -> None:
         request.sent = self._clock.monotonic()
         prepared = self._database.prepared
-        if len(request.parts) == 1:
-            part = request.parts[0][0]
-            statement = prepared(part.statement).bind(_set(part.values))
+        first = request.parts[0][0]
+        if request.read:
+            statement = prepared(first.statement).bind(first.values)
+        elif len(request.parts) == 1:
+            statement = _bound(prepared(first.statement), first.values)
         else:
             statement = BatchStatement(BatchType.UNLOGGED)
             for part, _ in request.parts:
-                statement.add(prepared(part.statement), _set(part.values))
+                statement.add(_bound(prepared(part.statement), part.values))
             statement.is_idempotent = True
         put = self._outcomes.put
         future = self._database.session.execute_async(statement)
@@ -162,16 +179,20 @@ class Store:
         self._last_success = self._clock.monotonic()
         self._in_flight[request.read] -= 1
         if request.read:
-            work = request.parts[0][1]
-            work.results[request.slot] = rows
+            results = request.parts[0][1][0].results
+            assert results is not None
+            results[request.slot] = rows
         else:
             HISTORY_SECONDS.observe(self._clock.monotonic() - request.sent)
             for name, count in Counter(part.statement.name for part, _ in request.parts).items():
                 WRITTEN.labels(_TABLES[name]).inc(count)
-        for _, work in request.parts:
-            work.waiting -= 1
-            if not work.waiting:
-                yield work
+        for part, waiting in request.parts:
+            if isinstance(part, Row) and part.shared:
+                del self._shared[part]
+            for work in waiting:
+                work.waiting -= 1
+                if not work.waiting and work.refused is None:
+                    yield work
 
     def _fail(self, request: _Request, error: BaseException) -> Iterator[Work]:
         request.attempts += 1
@@ -188,9 +209,13 @@ class Store:
             return
         if self._refuses(request, error):
             self._in_flight[request.read] -= 1
-            work = request.parts[0][1]
-            work.refused = str(error)
-            yield work
+            refused, waiting = request.parts[0]
+            if isinstance(refused, Row) and refused.shared:
+                del self._shared[refused]
+            for work in waiting:
+                if work.refused is None:  # its step may hold more than one such row
+                    work.refused = str(error)
+                    yield work
             return
         if request.attempts in (1, 10) or request.attempts % 100 == 0:
             log.warning("request.repeated", attempts=request.attempts, error=type(error).__name__)
@@ -208,9 +233,9 @@ class Store:
         )
 
     def _replicas(self, row: Row) -> Hashable:
-        metadata = self._database.cluster.metadata
-        if len(metadata.all_hosts()) <= 1:
+        if self._single_host:
             return None
+        metadata = self._database.cluster.metadata
         replicas = self._replica_sets.get(row.partition)
         if replicas is None:
             hosts = metadata.get_replicas(self._database.session.keyspace, routing_key(row.partition))
@@ -228,8 +253,24 @@ def routing_key(partition: tuple[str | int, ...]) -> bytes:
     return b"".join(struct.pack(">H", len(part)) + part + b"\0" for part in parts)
 
 
-def _set(values: Sequence[Any]) -> list[Any]:
-    return [UNSET_VALUE if value is None else value for value in values]
+def _bound(prepared: PreparedStatement, values: Sequence[str | bytes | int | bool | None]) -> BoundStatement:
+    """The statement with these values.
+
+    The driver's own `bind` looks up and converts each by its column's type, which takes longer than all else that is
+    done for a row. History's values are of few types.
+    """
+    bound = BoundStatement(prepared)
+    bound.values = [_PACKED[type(value)](value) for value in values]
+    return bound
+
+
+_PACKED: Final[dict[type, Callable[[Any], Any]]] = {
+    str: str.encode,
+    bytes: bytes,
+    int: struct.Struct(">q").pack,
+    bool: (b"\0", b"\1").__getitem__,
+    type(None): lambda _: UNSET_VALUE,
+}
 
 
 def _collect(future: Any, request: _Request, put: Any) -> None:
