@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from socket import socket
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -155,7 +155,7 @@ def read(kafka: Kafka, topic: Topic) -> list[Message]:
     consumer.assign([TopicPartition(name, p, ends[p][0]) for p in wanted])
     found: list[Message] = []
     while wanted:
-        for message in consumer.consume(1_000, timeout=5):
+        for message in consumer.consume(10_000, timeout=0.3):
             assert message.error() is None
             partition, offset = message.partition(), message.offset()
             if partition in wanted and offset < ends[partition][1]:
@@ -168,10 +168,7 @@ def read(kafka: Kafka, topic: Topic) -> list[Message]:
 
 
 def header(message: Message, name: str) -> bytes | None:
-    for key, value in message.headers() or []:
-        if key == name:
-            return value if isinstance(value, bytes) else str(value).encode()
-    return None
+    return dict(cast(list[tuple[str, bytes | None]], message.headers() or [])).get(name)
 
 
 def identifier(message: Message) -> str:

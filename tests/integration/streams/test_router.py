@@ -1,10 +1,9 @@
 """The router on a real Kafka: every element ends in exactly one place, and a stop leaves nothing behind."""
 
 from collections import Counter
-from pathlib import Path
+from typing import IO
 
 import msgspec
-import pytest
 
 from infra.contracts import codec, topics
 from infra.contracts import headers as h
@@ -14,13 +13,7 @@ from infra.runtime.settings import Kafka
 from tests.integration.streams.running import event, framed, header, identifier, read, router, send
 
 
-@pytest.fixture
-def log_file(tmp_path: Path):
-    with (tmp_path / "router.log").open("wb") as file:
-        yield file
-
-
-def test_each_element_of_every_kind_ends_in_one_place_and_a_stop_is_clean(kafka: Kafka, log_file) -> None:
+def test_each_element_of_every_kind_ends_in_one_place_and_a_stop_is_clean(kafka: Kafka, log_file: IO[bytes]) -> None:
     plain = [event(n) for n in range(2_000)]
     masked = event(2_001, text="write to ada@example.org")
     held = event(2_002, text="F\u200bree nitro for everybody")
