@@ -16,6 +16,7 @@ export class Spark {
 
   push(...values) {
     this.values = [...this.values, ...values].slice(-this.length);
+    if (!this.values.length) return;
     const top = Math.max(1, ...this.values) * 1.1;
     const step = 300 / (Math.max(60, this.values.length) - 1);
     const left = 300 - (this.values.length - 1) * step;

@@ -39,7 +39,9 @@ export class Numbers {
     const pulse = $("pulse");
     source.addEventListener("ready", (event) => {
       this.spark.values = [];
-      this.spark.push(...JSON.parse(event.data).live_rate);
+      const known = JSON.parse(event.data).live_rate;
+      this.spark.push(...known);
+      if (known.length) $("rate").querySelector("output").value = rate(known.at(-1));
       show(pulse, "live", "live");
       this.soon(0);
     });
