@@ -3,6 +3,7 @@
 The public definition is `Envelope (one event)` in docs/contract.md.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -70,7 +71,10 @@ _PLACEHOLDERS: Final = frozenset(
 Id = Annotated[str, Meta(min_length=1, max_length=100)]
 ChannelId = Annotated[str, Meta(min_length=1, max_length=200)]
 UserId = Annotated[str, Meta(min_length=1, max_length=200)]
-EventType = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
+_TYPE = r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*"
+#: `check` holds it to the pattern, and only where the type is not a known one: matching takes as long as all the rest.
+EventType = Annotated[str, Meta(max_length=100, extra_json_schema={"pattern": f"^{_TYPE}$"})]
+_is_type: Final = re.compile(_TYPE).fullmatch
 Reaction = Annotated[str, Meta(min_length=1, max_length=64)]
 Time = Annotated[datetime, Meta(tz=True)]
 
@@ -138,23 +142,29 @@ def needs_channel(event_type: str) -> bool:
 
 def check(event: Event) -> None:
     """Raise `Invalid` unless the event keeps the rules that no schema expresses."""
-    if event.type.startswith(RESERVED_PREFIX):
-        raise Invalid("forbidden_type", "type", "types that begin with 'hubbub.' are reserved")
-    if event.channel_id is None and needs_channel(event.type):
-        raise Invalid("missing_field", "channel_id", f"{event.type} needs a channel_id")
-    if event.user_id is None and event.anonymous_id is None:
+    event_type, user, visitor, text = event.type, event.user_id, event.anonymous_id, event.text
+    if event_type not in KNOWN_TYPES:
+        if event_type.startswith(RESERVED_PREFIX):
+            raise Invalid("forbidden_type", "type", "types that begin with 'hubbub.' are reserved")
+        if not _is_type(event_type):
+            raise Invalid("invalid_field", "type", "type is not dotted lower case, as message.sent is")
+    if event.channel_id is None and needs_channel(event_type):
+        raise Invalid("missing_field", "channel_id", f"{event_type} needs a channel_id")
+    if user is None and visitor is None:
         raise Invalid("missing_field", "user_id", "one of user_id and anonymous_id is required")
-    if event.user_id is not None and event.user_id.strip().lower() in _PLACEHOLDERS:
+    if user is not None and user.strip().lower() in _PLACEHOLDERS:
         raise Invalid("bad_user", "user_id", "user_id is a placeholder, not a user")
-    if event.anonymous_id is not None and event.anonymous_id.strip().lower() in _PLACEHOLDERS:
+    if visitor is not None and visitor.strip().lower() in _PLACEHOLDERS:
         raise Invalid("bad_user", "anonymous_id", "anonymous_id is a placeholder, not a user")
-    if event.message_id is None and event.type in CHANGES:
-        raise Invalid("missing_field", "message_id", f"{event.type} needs the message_id it is about")
-    if event.reaction is None and event.type in (REACTION_ADDED, REACTION_REMOVED):
-        raise Invalid("missing_field", "reaction", f"{event.type} needs a reaction")
-    if event.text is None and event.type in (MESSAGE_SENT, MESSAGE_EDITED):
-        raise Invalid("missing_field", "text", f"{event.type} needs a text")
-    if event.text is not None and len(event.text) * 4 > MAX_TEXT_BYTES and _utf8_len(event.text) > MAX_TEXT_BYTES:
+    if event_type in CHANGES:
+        if event.message_id is None:
+            raise Invalid("missing_field", "message_id", f"{event_type} needs the message_id it is about")
+        if event.reaction is None and event_type in (REACTION_ADDED, REACTION_REMOVED):
+            raise Invalid("missing_field", "reaction", f"{event_type} needs a reaction")
+    if text is None:
+        if event_type in (MESSAGE_SENT, MESSAGE_EDITED):
+            raise Invalid("missing_field", "text", f"{event_type} needs a text")
+    elif len(text) * 4 > MAX_TEXT_BYTES and _utf8_len(text) > MAX_TEXT_BYTES:
         raise Invalid("too_large", "text", f"text is longer than {MAX_TEXT_BYTES} bytes")
 
 

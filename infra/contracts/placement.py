@@ -14,7 +14,7 @@ from infra.contracts.events import Event, from_ms, to_ms
 
 _CROCKFORD: Final = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _UUID7: Final = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
+    "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"  # re.I takes twice as long
 )
 #: 9999-12-31: the latest moment that datetime and CQL both hold.
 _LAST_MS: Final = 253_402_214_400_000
