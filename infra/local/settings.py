@@ -33,5 +33,5 @@ class Local(Section):
     """Bound on the start of one engine."""
     engine_stop_seconds: float = 20.0
     """Bound on the graceful stop of one engine; it is killed after that."""
-    role_start_seconds: float = 120.0
+    role_start_seconds: float = 240.0
     """Bound on the time until every role is ready."""
