@@ -1,7 +1,7 @@
 """Reads a channel's messages in order, across buckets, and fills a page even where rows are hidden."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,11 +11,14 @@ from cachetools import LRUCache
 from api.cursors import Place
 from api.messages import Row, utc
 from infra.contracts import placement, tables
+from infra.contracts.events import from_ms
 from infra.contracts.placement import BucketEpoch
 from infra.contracts.tables import Statement
+from infra.runtime.clock import Clock
 
 #: Rows one page may look at for each row it may show, and at least, so that hidden ones cannot make a request long.
 _SCAN_FACTOR, _SCAN_ROWS = 10, 500
+_BUCKETS_SECONDS = 5.0
 
 
 class Reads(Protocol):
@@ -36,37 +39,51 @@ class Run:
 class History:
     """One channel's rows, newest or oldest first."""
 
-    def __init__(self, database: Reads, plan: Callable[[], Sequence[BucketEpoch]]) -> None:
+    def __init__(self, database: Reads, plan: Callable[[], Sequence[BucketEpoch]], clock: Clock) -> None:
         self._database = database
         self._plan = plan
-        # The bucket a channel's newest page was found in: read at once, beside the list that confirms it.
-        self._newest: LRUCache[tuple[str, str], int] = LRUCache(50_000)
+        self._clock = clock
+        self._buckets: LRUCache[tuple[str, str], tuple[float, list[int]]] = LRUCache(50_000)
 
     def bucket(self, moment: datetime) -> int:
         """The bucket of a place in time, by the plan in force."""
         return placement.bucket(moment, self._plan())
 
     async def buckets(self, tenant: str, channel_id: str) -> list[int]:
-        """The channel's buckets that hold anything, newest first."""
+        """The channel's buckets that hold anything, newest first.
+
+        Remembered for a few seconds once the present bucket is among them: only a message placed far from the present
+        begins another one then.
+        """
+        kept = self._buckets.get((tenant, channel_id))
+        if kept is not None and kept[0] > self._clock.monotonic() and self.bucket(self._clock.now()) in kept[1]:
+            return kept[1]
         rows = await self._database.execute(tables.BUCKETS, (tenant, channel_id))
-        return [row[0] for row in rows]
+        buckets = [row[0] for row in rows]
+        if buckets:
+            self._buckets[tenant, channel_id] = (self._clock.monotonic() + _BUCKETS_SECONDS, buckets)
+        return buckets
 
     async def older(self, tenant: str, channel_id: str, bound: Place | None, limit: int) -> Run | None:
         """Up to `limit` rows before the bound, or the newest, newest first. None: the channel has no messages."""
-        guess = self._newest.get((tenant, channel_id)) if bound is None else self.bucket(bound.sent_at)
+        if bound is not None:
+            guess = self.bucket(bound.sent_at)
+        elif kept := self._buckets.get((tenant, channel_id)):
+            guess = kept[1][0]
+        else:
+            guess = None
         first = None
         if guess is None:
             buckets = await self.buckets(tenant, channel_id)
         else:
+            # Where the page most likely lies is read beside the list that confirms it.
             buckets, first = await asyncio.gather(
                 self.buckets(tenant, channel_id), self._read(tenant, channel_id, guess, bound, limit)
             )
         if not buckets:
             return None
-        if bound is None:
-            self._newest[tenant, channel_id] = buckets[0]
-        elif guess is not None:
-            buckets = [bucket for bucket in buckets if bucket <= guess]
+        if bound is not None:
+            buckets = [bucket for bucket in buckets if bucket <= self.bucket(bound.sent_at)]
         scan = _Scan(limit)
         for bucket in buckets:
             # What was read ahead fits only an empty page: there may be a newer bucket than the one guessed.
@@ -127,20 +144,28 @@ class History:
         channel_id, sent_at = rows[0]
         return channel_id, Place(utc(sent_at), message_id)
 
+    def ids_by_bucket(self, rows: Sequence[Row]) -> dict[int, list[str]]:
+        """The ids of rows, newest first, that may have reactions to show."""
+        found: dict[int, list[str]] = {}
+        start = None
+        for row in rows:
+            if start is None or row.sent_at < start:
+                bucket = self.bucket(row.sent_at)
+                start = from_ms(bucket)
+            if not row.deleted:
+                found.setdefault(bucket, []).append(row.message_id)
+        return found
+
     async def reactions(
-        self, tenant: str, channel_id: str, rows: Sequence[Row]
+        self, tenant: str, channel_id: str, ids: Mapping[int, Sequence[str]]
     ) -> list[tuple[str, str, str, bool | None]]:
         """Every reaction to these messages: one read a bucket."""
-        of_bucket: dict[int, list[str]] = {}
-        for row in rows:
-            if not row.deleted:
-                of_bucket.setdefault(self.bucket(row.sent_at), []).append(row.message_id)
         reads = (
-            self._database.execute(tables.REACTIONS, (tenant, channel_id, bucket, ids))
-            for bucket, ids in of_bucket.items()
+            self._database.execute(tables.REACTIONS, (tenant, channel_id, bucket, of_bucket))
+            for bucket, of_bucket in ids.items()
         )
         found = await asyncio.gather(*reads)
-        return [row for rows_of_bucket in found for row in rows_of_bucket]
+        return [row for rows in found for row in rows]
 
     async def _read(self, tenant: str, channel_id: str, bucket: int, bound: Place | None, limit: int) -> list[Row]:
         if bound is None:

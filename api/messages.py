@@ -1,8 +1,7 @@
 """From rows of `messages` to what a reader is shown: deleted over edited over created, and never a private field."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,9 +22,8 @@ def utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of `messages`, in the order of `tables.MESSAGE`."""
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One row of `messages`, in the order of `tables.MESSAGE`. A struct: a page makes fifty of them."""
 
     sent_at: datetime
     message_id: str
@@ -37,11 +35,9 @@ class Row:
     deleted_at: datetime | None
 
     @classmethod
-    def of(cls, columns: Iterable[Any]) -> "Row":
+    def of(cls, columns: Sequence[Any]) -> "Row":
         """The row of a driver tuple."""
-        row = cls(*columns)
-        object.__setattr__(row, "sent_at", utc(row.sent_at))
-        return row
+        return cls(utc(columns[0]), *columns[1:])
 
     @property
     def deleted(self) -> bool:

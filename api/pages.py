@@ -1,9 +1,11 @@
 """One page of a channel as the bytes a client gets, and one message with everything known of it."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from cachetools import LRUCache
 
 from api import cursors
 from api.cache import PageCache
@@ -16,6 +18,7 @@ from infra.contracts import tables
 
 #: How many names stand beside each reaction of one message.
 REACTED_NAMES = 100
+_EXPECTED_CHANNELS = 5_000
 
 _encoder = msgspec.json.Encoder()
 
@@ -49,6 +52,8 @@ class Pages:
         self._history = history
         self._signer = signer
         self._cache = cache
+        #: What each channel's newest page held last.
+        self._expected: LRUCache[tuple[str, str], dict[int, list[str]]] = LRUCache(_EXPECTED_CHANNELS)
 
     async def page(self, tenant: str, channel_id: str, wanted: Wanted, limit: int) -> bytes:
         """The page, kept or read. Ask only for who may read the channel. Raises `Refused` 404."""
@@ -66,7 +71,7 @@ class Pages:
         if row is None or message is None:
             raise not_found("message")
         if not message.deleted:
-            found = await self._history.reactions(tenant, channel_id, [row])
+            found = await self._history.reactions(tenant, channel_id, self._history.ids_by_bucket([row]))
             message.reactions = count_reactions(found).get(message_id, {})
             message.reacted = {}
             for _, reaction, user_id, active in found:
@@ -89,11 +94,31 @@ class Pages:
                 return await self._page(tenant, channel_id, rows, behind, ahead)
             case "around", Place() as place:
                 return await self._around(tenant, channel_id, place, limit)
+            case "newest", _:
+                return await self._newest(tenant, channel_id, limit)
             case _, place:
                 run = await self._history.older(tenant, channel_id, place, limit + 1)
                 await self._check_exists(tenant, channel_id, run)
                 rows, below = _cut(run, limit)
                 return await self._page(tenant, channel_id, rows, below, _place(rows[0]) if rows else place)
+
+    async def _newest(self, tenant: str, channel_id: str, limit: int) -> Page:
+        # Most of a newest page was on it last time, so those reactions are read beside it: one round trip, not two.
+        expected = self._expected.get((tenant, channel_id), {})
+        run, found = await asyncio.gather(
+            self._history.older(tenant, channel_id, None, limit + 1),
+            self._history.reactions(tenant, channel_id, expected),
+        )
+        await self._check_exists(tenant, channel_id, run)
+        rows, below = _cut(run, limit)
+        ids = self._history.ids_by_bucket(rows)
+        known = {message_id for of_bucket in expected.values() for message_id in of_bucket}
+        missing = {bucket: [i for i in of_bucket if i not in known] for bucket, of_bucket in ids.items()}
+        found += await self._history.reactions(
+            tenant, channel_id, {b: wanted for b, wanted in missing.items() if wanted}
+        )
+        self._expected[tenant, channel_id] = ids
+        return self._finish(tenant, channel_id, rows, found, below, _place(rows[0]) if rows else None)
 
     async def _around(self, tenant: str, channel_id: str, place: Place, limit: int) -> Page:
         row = await self._history.message(tenant, channel_id, place)
@@ -111,13 +136,25 @@ class Pages:
     async def _page(
         self, tenant: str, channel_id: str, rows: list[Row], behind: Place | None, ahead: Place | None
     ) -> Page:
-        shown = [(row, message) for row in rows if (message := self._show(tenant, channel_id, row)) is not None]
-        counts = count_reactions(await self._history.reactions(tenant, channel_id, [row for row, _ in shown]))
-        for _, message in shown:
+        found = await self._history.reactions(tenant, channel_id, self._history.ids_by_bucket(rows))
+        return self._finish(tenant, channel_id, rows, found, behind, ahead)
+
+    def _finish(
+        self,
+        tenant: str,
+        channel_id: str,
+        rows: list[Row],
+        reactions: list[tuple[str, str, str, bool | None]],
+        behind: Place | None,
+        ahead: Place | None,
+    ) -> Page:
+        counts = count_reactions(reactions)
+        messages = [message for row in rows if (message := self._show(tenant, channel_id, row)) is not None]
+        for message in messages:
             if not message.deleted:
                 message.reactions = counts.get(message.message_id, {})
         return Page(
-            messages=[message for _, message in shown],
+            messages=messages,
             next_cursor=self._cursor(tenant, channel_id, behind),
             prev_cursor=self._cursor(tenant, channel_id, ahead),
         )

@@ -60,7 +60,7 @@ def assemble(
     health = Health("api")
     health.add("cassandra", watch.cassandra)
     health.add("kafka", watch.kafka)
-    history = History(database, lambda: watch.plan)
+    history = History(database, lambda: watch.plan, clock)
     return State(
         settings=settings,
         kafka=kafka,

@@ -33,7 +33,7 @@ histories = st.lists(
 
 def make(database: MemoryDatabase) -> Pages:
     cache = PageCache(ManualClock(NOW), entries=1, size=1, newest_seconds=0, older_seconds=0, mask_seconds=900)
-    return Pages(database, History(database, lambda: database.plan), signer, cache)
+    return Pages(database, History(database, lambda: database.plan, ManualClock(NOW)), signer, cache)
 
 
 def fill(database: MemoryDatabase, history: list[tuple[int, str]]) -> list[str]:
@@ -102,7 +102,7 @@ def test_a_page_around_a_message_has_its_neighbours(history, limit, data):
     pages = make(database)
 
     async def go() -> Any:
-        history = History(database, lambda: database.plan)
+        history = History(database, lambda: database.plan, ManualClock(NOW))
         place = await history.find("acme", "general", visible[at])
         assert place is not None
         return msgspec.json.decode(await pages.page("acme", "general", Wanted("around", place), limit))
