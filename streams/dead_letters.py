@@ -5,7 +5,7 @@ a second replay for what it is.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -85,6 +85,12 @@ def replay_all(kafka: Kafka, where: Filter | None = None, timeout: float = 60) -
     """Put back every dead letter that matches, in the order they were in. Raises `Unreachable`."""
     letters = sorted(_read(kafka, where or Filter()).values(), key=lambda letter: letter.origin)
     return _put_back(kafka, [(letter, None) for letter in letters], timeout)
+
+
+def replay_repaired(kafka: Kafka, repaired: Mapping[str, bytes], timeout: float = 60) -> Replayed:
+    """Put back these dead letters with these bytes. Raises `KeyError` for a key that is none, `Unreachable`."""
+    letters = _read(kafka, Filter())
+    return _put_back(kafka, [(letters[key], value) for key, value in repaired.items()], timeout)
 
 
 def _put_back(kafka: Kafka, letters: Iterable[tuple[DeadLetter, bytes | None]], timeout: float) -> Replayed:
