@@ -63,20 +63,19 @@ def metrics() -> str:
         f"{f'within {SKETCH_ERROR:.1%} (standard error)' if m.approximate else 'exact'} |"
         for m in METRICS.values()
     ]
-    return "\n".join(
-        [
-            "# Metrics\n",
-            "Bots count nowhere; what a rule held or blocked counts only in the metric named for it. Windows are in UTC,",
-            "by corrected event time, labelled by start and end; a window in which nothing happened has no point. A point",
-            f"is final once the watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has passed its",
-            "end; until then a late event changes it and raises its `revision`. Events behind the watermark are counted as",
-            "late and not added.\n",
-            "Made from the registry by `python -m infra.cli.reference`.\n",
-            "| metric | meaning | unit | scopes | grains | accuracy |\n|---|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    return f"""# Metrics
+
+Bots count nowhere; what a rule held or blocked counts only in the metric named for it. Windows are in UTC, by corrected
+event time, labelled by start and end; a window in which nothing happened has no point. A point is final once the
+watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has passed its end; until then a late event changes
+it and raises its `revision`. Events behind the watermark are counted as late and not added.
+
+Made from the registry by `python -m infra.cli.reference`.
+
+| metric | meaning | unit | scopes | grains | accuracy |
+|---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
 
 
 def env_example() -> str:
