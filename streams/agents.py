@@ -97,13 +97,11 @@ def make_app(kafka: Kafka, settings: RouterSettings, frontier: Frontier, handle:
         web_enabled=False,
     )
     for source in LANES:
-        _add_agent(app, source, kafka, settings, handle, failed)
+        _add_agent(app, source, kafka, handle, failed)
     return app
 
 
-def _add_agent(
-    app: RouterApp, source: str, kafka: Kafka, settings: RouterSettings, handle: Handle, failed: Failed
-) -> None:
+def _add_agent(app: RouterApp, source: str, kafka: Kafka, handle: Handle, failed: Failed) -> None:
     topic = app.topic(
         kafka.topic(source), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )

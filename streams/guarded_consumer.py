@@ -132,7 +132,10 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             self._positions[tp] = message.offset + 1
             await self.callback(message)
 
-    async def _wait_next_records(self, timeout: float) -> tuple[Mapping[TP, list[Any]] | None, set[TP] | None]:
+    async def _wait_next_records(
+        self,
+        timeout: float,  # noqa: ASYNC109 - the signature is Faust's
+    ) -> tuple[Mapping[TP, list[Any]] | None, set[TP] | None]:
         # Faust sleeps a whole second when every partition's buffer is full.
         if self.flow_active and self._buffered_partitions and not self._get_active_partitions():
             self._room.clear()

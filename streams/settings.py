@@ -21,10 +21,6 @@ class RouterSettings(Section):
     """Seconds between group heartbeats; at most a third of the session."""
     commit_seconds: float = Field(default=0.5, gt=0)
     """Seconds between offset commits."""
-    take_records: int = Field(default=200, ge=1)
-    """Input records routed in one go at most."""
-    within_ms: float = Field(default=2.0, gt=0, le=5)
-    """Milliseconds to wait for a take to fill."""
     in_flight_records: int = Field(default=2_000, ge=1)
     """Input records of one topic whose outputs Kafka has not confirmed yet, at most."""
     rules_file: Path | None = None

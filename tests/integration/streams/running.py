@@ -17,8 +17,10 @@ import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.contracts import codec, placement
+from infra.contracts import headers as h
 from infra.contracts.events import Event, truncate_ms
-from infra.contracts.topics import EVENTS, INGEST, Topic
+from infra.contracts.headers import Src
+from infra.contracts.topics import INGEST, Topic
 from infra.runtime.kafka import DeliveringProducer, consumer_config, producer_config
 from infra.runtime.settings import Kafka
 
@@ -146,30 +148,54 @@ def framed(events: Sequence[Event], size: int, partitions: int = INGEST.partitio
         yield partition, codec.frame(rest)
 
 
-def read(kafka: Kafka, topic: Topic) -> list[Message]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One record as it stands in a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes | None]
+
+    @property
+    def id(self) -> str:
+        """The id of the event it holds."""
+        return str(msgspec.json.decode(self.value)["id"])
+
+    @property
+    def src(self) -> Src:
+        return Src.decode(self.headers[h.SRC] or b"")
+
+
+def read(kafka: Kafka, topic: Topic) -> list[Stored]:
     """Every record of the topic as of now, by partition and offset; heartbeats left out."""
     consumer = Consumer(consumer_config(kafka, "test", f"{kafka.topic_prefix}test"))
     name = kafka.topic(topic.name)
-    ends = {p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=10) for p in range(topic.partitions)}
-    wanted = {p: high for p, (low, high) in ends.items() if high > low}
-    consumer.assign([TopicPartition(name, p, ends[p][0]) for p in wanted])
-    found: list[Message] = []
+    bounds = {p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=10) for p in range(topic.partitions)}
+    wanted = {p for p, (low, high) in bounds.items() if high > low}
+    consumer.assign([TopicPartition(name, p, bounds[p][0]) for p in wanted])
+    found: list[Stored] = []
     while wanted:
         for message in consumer.consume(10_000, timeout=0.3):
             assert message.error() is None
-            partition, offset = message.partition(), message.offset()
-            if partition in wanted and offset < ends[partition][1]:
-                if offset == ends[partition][1] - 1:
-                    del wanted[partition]
-                if not (topic is EVENTS and header(message, "kind")):
-                    found.append(message)
+            record = _stored(message)
+            if record.offset >= bounds[record.partition][1] - 1:
+                wanted.discard(record.partition)
+            if record.offset < bounds[record.partition][1] and h.KIND not in record.headers:
+                found.append(record)
     consumer.close()
-    return sorted(found, key=lambda m: (m.partition(), m.offset()))
+    return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
-def header(message: Message, name: str) -> bytes | None:
-    return dict(cast(list[tuple[str, bytes | None]], message.headers() or [])).get(name)
-
-
-def identifier(message: Message) -> str:
-    return str(msgspec.json.decode(message.value())["id"])
+def _stored(message: Message) -> Stored:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return Stored(
+        partition=partition,
+        offset=offset,
+        key=message.key(),
+        value=message.value() or b"",
+        headers=dict(cast(list[tuple[str, bytes | None]], message.headers() or [])),
+    )

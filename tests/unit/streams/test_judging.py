@@ -1,0 +1,142 @@
+"""Rules: what they find, what they leave alone, and masks that a second look leaves as they are."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.contracts.records import Action
+from streams.steps.judging import Judge, mask
+from streams.steps.personal import find_cards, find_emails, find_phones, luhn
+from streams.steps.rules import NO_RULES, BlockList, Personal, Rules, load_rules
+
+JUDGE = Judge(load_rules())
+PIECES = st.sampled_from(
+    [
+        "hello", " ", "fuck", "shit", "Scunthorpe", "kill yourself", "free nitro", "ada@example.org", "@", ".", "-",
+        "4111 1111 1111 1111", "4111111111111111", "+49 30 901820", "(212) 555-0123", "1", "23", "\u200b", "[email]",
+        "***", "é", "ﬁ", "ß", "ＡＢ", "x@y.zz",
+    ]
+)  # fmt: skip
+texts = st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40)
+
+
+def outcome(text: str) -> tuple[str, Action | None]:
+    found = JUDGE.judge(text)
+    return (text, None) if found is None else (found.text, found.stop.action if found.stop else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("mail ada.l+x@mail.example.org now", "mail [email] now"),
+        ("mail ａｄａ＠ｅｘａｍｐｌｅ．ｏｒｇ now", "mail [email] now"),
+        ("call +49 30 901820 please", "call [phone] please"),
+        ("call (212) 555-0123 please", "call [phone] please"),
+        ("card 4111 1111 1111 1111 ok", "card [card] ok"),
+        ("in 12 4111-1111-1111-1111 ok", "in 12 [card] ok"),
+        ("oh Shit", "oh ***"),
+        ("oh s\u200bhit!", "oh ***!"),
+        ("fuck, mail a@b.org", "***, mail [email]"),
+    ],
+)
+def test_masks(text: str, masked: str) -> None:
+    assert outcome(text) == (masked, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I live in Scunthorpe", "shit happens", "classic", "at 2026-03-14 09:26", "id 1700000000000", "a@b", "me @ work",
+     "4111 1111 1111 1112", "3.14159265358979", "v1.2.3", ""],
+)  # fmt: skip
+def test_leaves_alone(text: str) -> None:
+    assert JUDGE.judge(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "rule"),
+    [
+        ("KYS now", Action.BLOCK, "threats"),
+        ("get Free  nitro", None, None),
+        ("get Ｆｒｅｅ Nitro", Action.HOLD, "scams"),
+        ("free nitro, kill yourself, shit", Action.BLOCK, "threats"),
+    ],
+)
+def test_the_strongest_rule_stops(text: str, action: Action | None, rule: str | None) -> None:
+    found = JUDGE.judge(text)
+    stop = found.stop if found else None
+    assert (stop.action if stop else None, stop.rule if stop else None) == (action, rule)
+
+
+def test_every_rule_that_had_a_say_is_recorded_and_the_stopping_one_is_named() -> None:
+    found = JUDGE.judge("free nitro shit a@b.org a@c.org")
+    assert found is not None
+    assert {(v.rule, v.action, v.matches) for v in found.verdicts} == {
+        ("scams", Action.HOLD, 1),
+        ("profanity", Action.MASK, 1),
+        ("email", Action.MASK, 2),
+    }
+    assert found.rule_header == b"scams@1"
+    masked = JUDGE.judge("shit a@b.org")
+    assert masked is not None
+    assert masked.rule_header == b"profanity@1,email@1"
+
+
+@given(texts)
+def test_masking_is_idempotent(text: str) -> None:
+    masked, _ = outcome(text)
+    again = JUDGE.judge(masked)
+    assert again is None or all(verdict.action is not Action.MASK for verdict in again.verdicts)
+    assert again is None or again.text == masked
+
+
+@given(texts)
+def test_a_verdict_depends_on_the_text_alone(text: str) -> None:
+    assert JUDGE.judge(text) == Judge(load_rules()).judge(text)
+
+
+@given(st.text(max_size=30), st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=5))
+def test_masking_keeps_everything_outside_of_the_spans(text: str, raw: list[tuple[int, int]]) -> None:
+    spans = [(start, min(start + length, len(text))) for start, length in raw if start < len(text)]
+    kept = "".join(c for i, c in enumerate(text) if not any(a <= i < b for a, b in spans))
+    assert mask(text, [(span, "\uf8ff") for span in spans]).replace("\uf8ff", "") == kept.replace("\uf8ff", "")
+
+
+def test_parts_of_words_count_only_where_a_list_says_so_and_allowed_phrases_never() -> None:
+    rule = BlockList(
+        id="parts", version=1, action="mask", reason="test", terms=("cunt",), allow=("Scunthorpe",), whole_word=False
+    )
+    judge = Judge(Rules(version=1, rules=(rule,)))
+    assert judge.judge("Scunthorpe") is None
+    found = judge.judge("xxcuntxx in Scunthorpe")
+    assert found is not None
+    assert found.text == "xx***xx in Scunthorpe"
+
+
+def test_a_replacement_that_would_be_found_is_refused() -> None:
+    rule = BlockList(id="loop", version=1, action="mask", reason="test", terms=("gone",), replacement="gone")
+    with pytest.raises(ValueError, match="loop"):
+        Judge(Rules(version=1, rules=(rule,)))
+
+
+def test_rules_are_checked_when_loaded() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b'{"version":1,"rules":[{"kind":"block_list","id":"x"}]}', type=Rules)
+    email = Personal(id="email", version=1, finds="email", replacement="[e]")
+    with pytest.raises(ValueError, match="same id"):
+        Rules(version=1, rules=(email, email))
+    assert Judge(NO_RULES).judge("kill yourself a@b.org") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["@" * 8_000, "a" * 8_000 + "@", "1 " * 4_000, "1-" * 4_000, "a@b." * 2_000, "(1" * 4_000]
+)
+def test_no_text_takes_long(text: str) -> None:
+    find_emails(text)
+    find_cards(text)
+    find_phones(text, "US")
+
+
+def test_luhn() -> None:
+    assert luhn("79927398713")
+    assert not luhn("79927398710")
