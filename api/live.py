@@ -5,6 +5,7 @@ What is wrong before a stream begins is an HTTP problem; afterwards it is an eve
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import structlog
@@ -176,22 +177,26 @@ class _Stream(Response):
         self._lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        subscriber = self._subscriber
+        subscriber, loop = self._subscriber, asyncio.get_running_loop()
         open_streams = LIVE_SUBSCRIBERS.labels(self._lines.protocol)
         open_streams.inc()
-        pump = asyncio.create_task(self._pump(send))
-        gone = asyncio.create_task(_disconnected(receive))
-        ends: list[asyncio.Future[Any]] = [pump, gone, subscriber.closed]
+        gone = asyncio.create_task(_watch(receive, subscriber))
+        limit = asyncio.timeout(None)
+
+        def bound(closed: "asyncio.Future[Ending]") -> None:
+            limit.reschedule(loop.time() + (0 if closed.result() == "gone" else GOODBYE_SECONDS))
+
+        subscriber.closed.add_done_callback(bound)
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if subscriber.closed.done() and not gone.done():
-                await asyncio.wait({pump, gone}, timeout=GOODBYE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            # Bounded once the stream is over: a client that reads nothing would keep the last write waiting.
+            with suppress(TimeoutError):
+                async with limit:
+                    await self._pump(send)
         finally:
+            subscriber.closed.remove_done_callback(bound)
             subscriber.close("gone")
             LIVE_DROPPED.labels(subscriber.closed.result()).inc()
-            for task in (pump, gone):
-                task.cancel()
-            await asyncio.gather(pump, gone, return_exceptions=True)
+            gone.cancel()
             open_streams.dec()
             self._lines.leave()
             self._feed.admission.leave(subscriber.tenant)
@@ -215,9 +220,11 @@ class _Stream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _watch(receive: Receive, subscriber: Subscriber[Any]) -> None:
+    """End the stream when its client goes away."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    subscriber.close("gone")
 
 
 def _enter(feed: Feed, tenant: str) -> None:
