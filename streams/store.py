@@ -97,7 +97,7 @@ class Store:
         self._outcomes: queue.SimpleQueue[tuple[_Request, Any, BaseException | None]] = queue.SimpleQueue()
         self._replica_sets: dict[tuple[str | int, ...], Hashable] = {}
         self._last_success = 0.0
-        self._single_host = False
+        self._single_host = self._count_hosts() == 1
         self.failing: str | None = None
 
     @property
@@ -126,7 +126,7 @@ class Store:
     def pump(self) -> None:
         """Send what may be sent now: repetitions that are due, then reads, then batches."""
         now = self._clock.monotonic()
-        self._single_host = len(self._database.cluster.metadata.all_hosts()) == 1
+        self._single_host = self._count_hosts() == 1  # asked once a turn: the driver takes a lock for it
         while self._retries and self._retries[0][0] <= now:
             self._send(heapq.heappop(self._retries)[2])
         while self._reads and self._in_flight[True] < _MAX_READS:
@@ -231,6 +231,9 @@ class Store:
             and request.attempts >= _REFUSALS
             and self._last_success > request.first_failed
         )
+
+    def _count_hosts(self) -> int:
+        return len(self._database.cluster.metadata.all_hosts())
 
     def _replicas(self, row: Row) -> Hashable:
         if self._single_host:
