@@ -1,10 +1,11 @@
 """The Faust app: one agent for each input topic, feeding records in the order of their partitions to a handler."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from faust.streams import Stream
 from faust.types import StreamT
 
 from infra.contracts.topics import LANES
@@ -15,6 +16,8 @@ from streams.settings import RouterSettings
 
 #: Frames that wait in memory between the reader and an agent, at most; each may be half a megabyte.
 _BUFFERED_RECORDS: Final = 64
+#: A partition that stands still this long before its end has lost a record on its way to the agent.
+_STRANDED_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +51,18 @@ Failed = Callable[[BaseException], None]
 class RouterApp(GuardedApp):
     """Reads the input topics as a static member of the router's group."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Since when a partition has stood still, and where.
+        self._still: dict[TP, tuple[float, int]] = {}
+
     def arrivals(self, messages: list[ChainedMessage]) -> Iterator[Arrival]:
         """The records that continue their partition's chain. Each is taken when it is asked for, none before."""
         for message in messages:
             tp = message.tp
             place = self.frontier.take(tp, message.reading, message.previous, message.offset)
             if place is Place.HOLE:
-                self.consumer.reread(tp)
+                self.reader.reread(tp)
             if place is Place.NEXT:
                 yield Arrival(
                     tp=tp,
@@ -63,18 +71,41 @@ class RouterApp(GuardedApp):
                     offset=message.offset,
                     appended_ms=round(message.timestamp * 1000),
                     value=message.value,
-                    headers=list(message.headers or ()),
+                    headers=_headers(message),
                 )
+
+    def reread_stranded(self, now: float) -> None:
+        """Read again what stands still before the end of its partition with nothing of it under way.
+
+        A lost record is noticed by the one behind it; this is for the last one. `now` is in monotonic seconds.
+        """
+        for standing in self.standings():
+            tp, done = standing.tp, standing.done
+            if done >= standing.end or self.frontier.next_offset(tp) != done:
+                self._still.pop(tp, None)
+                continue
+            since, at = self._still.get(tp, (now, done))
+            if at != done:
+                since = now
+            elif now - since > _STRANDED_SECONDS:
+                since = now
+                self.reader.reread(tp)
+            self._still[tp] = (since, done)
 
     def standings(self) -> list[Standing]:
         """Every assigned partition whose end is known."""
         found = []
         for tp in self.frontier:
-            done, known = self.frontier.committable(tp), self.consumer.end_of(tp)
+            done, known = self.frontier.committable(tp), self.reader.end_of(tp)
             if done is not None and known is not None:
                 at = datetime.fromtimestamp(known.at_ms / 1000, UTC)
                 found.append(Standing(tp=tp, done=done, end=known.offset, known_at=at))
         return found
+
+
+def _headers(message: ChainedMessage) -> list[tuple[str, Any]]:
+    headers = message.headers or ()
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def make_app(kafka: Kafka, settings: RouterSettings, frontier: Frontier, handle: Handle, failed: Failed) -> RouterApp:
@@ -106,9 +137,9 @@ def _add_agent(app: RouterApp, source: str, kafka: Kafka, handle: Handle, failed
         kafka.topic(source), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
 
-    async def route(stream: StreamT[bytes]) -> None:
+    async def route(stream: StreamT[Any]) -> None:
         try:
-            async for event in stream.noack().events():
+            async for event in cast(Stream[Any], stream).noack().events():
                 await handle(source, app.arrivals([event.message]))
         except Exception as error:
             # Whatever it is: an exception that left the agent would be acknowledged by Faust and forgotten.

@@ -8,13 +8,12 @@ continues the chain, a hole is read again, and a commit asks the frontier alone.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import structlog
-from aiokafka import TopicPartition
 from faust.app import App
 from faust.transport.drivers.aiokafka import Consumer, Transport
-from faust.types import TP, ConsumerMessage
+from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT, TransportT
 
 from streams.frontier import Frontier
@@ -25,7 +24,7 @@ _PRESSED_SECONDS: Final = 0.02
 log = structlog.get_logger("hubbub.router")
 
 
-class ChainedMessage(ConsumerMessage):  # type: ignore[misc]
+class ChainedMessage(ConsumerMessage):
     """A record that knows where the reader stood before it, and which reading it comes from."""
 
     reading: int
@@ -39,26 +38,26 @@ class End(NamedTuple):
     at_ms: int
 
 
-class GuardedConsumer(Consumer):  # type: ignore[misc]
+class GuardedConsumer(Consumer):
     """Commits what the frontier allows; reads again from its next offset where something is missing."""
 
     frontier: Frontier
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.frontier = self.app.frontier
+        self.frontier = cast(GuardedApp, self.app).frontier
         self._room = asyncio.Event()
         self._rereads: set[TP] = set()
         self._positions: dict[TP, int] = {}
         self._gaps: dict[TP, tuple[int, int]] = {}
 
-    def reread(self, tp: TP) -> None:
+    def reread(self, tp: tuple[str, int]) -> None:
         """Read the partition again from the frontier's next offset, at the next turn of the reader."""
-        self._rereads.add(tp)
+        self._rereads.add(TP(*tp))
 
     def end_of(self, tp: tuple[str, int]) -> End | None:
         """The end of an assigned partition as of the last answer to a fetch; None before the first."""
-        reader, partition = self._thread._ensure_consumer(), TopicPartition(*tp)
+        reader, partition = self._thread._ensure_consumer(), TP(*tp)
         if partition not in reader.assignment():
             return None
         offset, at_ms = reader.highwater(partition), reader.last_poll_timestamp(partition)
@@ -114,9 +113,10 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             if not self.app.should_stop:
                 raise
 
-    async def _deliver(self, records: AsyncIterator[tuple[TP, ChainedMessage]]) -> None:
+    async def _deliver(self, records: AsyncIterator[tuple[TP, Message]]) -> None:
         dropped: set[TP] = set()
-        async for tp, message in records:
+        async for tp, record in records:
+            message = cast(ChainedMessage, record)
             if tp in dropped:
                 continue
             position = self._positions.get(tp, message.offset)
@@ -142,7 +142,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), timeout)
             return {}, set()
-        return await super()._wait_next_records(timeout)  # type: ignore[no-any-return]
+        return await super()._wait_next_records(timeout)
 
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
@@ -168,18 +168,23 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
         """Faust logs partitions it believes stuck, wrongly for a reader that acknowledges late; readiness tells."""
 
 
-class GuardedTransport(Transport):  # type: ignore[misc]
+class GuardedTransport(Transport):
     """Faust's Kafka transport with the guarded consumer."""
 
     Consumer: ClassVar[type[ConsumerT]] = GuardedConsumer
 
 
-class GuardedApp(App):  # type: ignore[misc]
+class GuardedApp(App):
     """A Faust app whose consumer commits what `frontier` says."""
 
     def __init__(self, *args: Any, frontier: Frontier, **kwargs: Any) -> None:
         self.frontier = frontier
         super().__init__(*args, **kwargs)
+
+    @property
+    def reader(self) -> GuardedConsumer:
+        """The consumer by its own type."""
+        return cast(GuardedConsumer, self.consumer)
 
     def _create_directories(self) -> None:
         """No table, so nothing on disk."""

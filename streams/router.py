@@ -114,6 +114,7 @@ class Worker:
                 return
             if self.app.consumer.started:
                 self.standings = self.app.standings()
+                self.app.reread_stranded(self._clock.monotonic())
                 beat(self._kafka, self.producer, self.standings, self.pipeline.settled_at)
             self.deliveries.poll()
             for standing in self.standings:

@@ -17,7 +17,8 @@ def own_kafka(kafka: Kafka) -> Iterator[Kafka]:
     settings = Kafka(topic_prefix=f"{kafka.topic_prefix}{secrets.token_hex(2)}-")
     created = apply_topics(settings)
     yield settings
-    for done in admin(settings).delete_topics(created).values():
+    client = admin(settings)
+    for done in client.delete_topics(created).values():
         done.result(30)
 
 
