@@ -37,7 +37,7 @@ def decode(raw: bytes | memoryview | msgspec.Raw, *, limit: int = MAX_ENVELOPE_B
 
     A client's event is held to `MAX_EVENT_BYTES`, an envelope on the log to the default.
     """
-    if len(memoryview(raw)) > limit:
+    if len(raw) > limit:
         raise Invalid("too_large", None, f"the event is longer than {limit} bytes")
     try:
         event = _event.decode(raw)

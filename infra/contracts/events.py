@@ -79,8 +79,10 @@ Reaction = Annotated[str, Meta(min_length=1, max_length=64)]
 Time = Annotated[datetime, Meta(tz=True)]
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One chat event. The fields below the line are Hubbub's: what a client puts there is overwritten."""
+
+    # `gc=False`: JSON holds no cycles, and the collector need not walk millions of events.
 
     id: Id
     type: EventType

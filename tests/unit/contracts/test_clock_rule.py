@@ -124,3 +124,15 @@ def test_stamping_twice_changes_nothing_that_matters(time: datetime) -> None:
     twice = event(once.placed_time)
     stamp(twice)
     assert (once.time, once.client_time) == (twice.time, twice.client_time)
+
+
+@given(ahead=st.timedeltas(timedelta(hours=-2), timedelta(days=9_000)), upper=st.booleans())
+def test_an_id_is_refused_exactly_when_its_time_lies_beyond_the_bound(ahead: timedelta, upper: bool) -> None:
+    moment = truncate_ms(NOW + ahead)
+    identifier = uuid7(moment).upper() if upper else uuid7(moment)
+    try:
+        stamp(event(NOW, type="message.sent", id=identifier))
+        refused = False
+    except Invalid:
+        refused = True
+    assert refused == (moment > NOW + MAX_FUTURE)
