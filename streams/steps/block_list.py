@@ -32,11 +32,11 @@ class BlockLists:
 
     def find(self, text: str) -> list[tuple[BlockList, list[Span]]]:
         """The lists with a term in this folded text, each with where; longer terms hide those within them."""
-        if self._automaton is None:
+        if self._automaton is None or not (found := list(self._automaton.iter(text))):
             return []
         hits: dict[int, list[Span]] = {}
         allowed: dict[int, list[Span]] = {}
-        for last, (length, uses) in self._automaton.iter(text):
+        for last, (length, uses) in found:
             span = (last + 1 - length, last + 1)
             whole = _stands_alone(text, *span)
             for kind, place in uses:
@@ -45,12 +45,12 @@ class BlockLists:
                         allowed.setdefault(place, []).append(span)
                 elif whole or not self.lists[place].whole_word:
                     hits.setdefault(place, []).append(span)
-        found = []
+        standing = []
         for place in sorted(hits):
             spans = [s for s in hits[place] if not any(a <= s[0] and s[1] <= b for a, b in allowed.get(place, ()))]
             if spans:
-                found.append((self.lists[place], outermost(spans)))
-        return found
+                standing.append((self.lists[place], outermost(spans)))
+        return standing
 
 
 def outermost(spans: list[Span]) -> list[Span]:

@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 Span = tuple[int, int]
 
@@ -16,8 +17,7 @@ _INVISIBLE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(msgspec.Struct, frozen=True, gc=False):
     """Folded text. `starts` and `ends` give each of its characters' place in the original; None: the same place."""
 
     text: str

@@ -7,7 +7,7 @@ from infra.contracts.events import MESSAGE_EDITED, MESSAGE_SENT
 from infra.contracts.records import Action, Verdict
 from streams.steps.block_list import BlockLists, outermost
 from streams.steps.folding import Folded, Span, fold
-from streams.steps.personal import finder
+from streams.steps.personal import Finder, Hint, finder, hint
 from streams.steps.rules import BlockList, Personal, Rules
 
 #: The types whose text is judged.
@@ -39,7 +39,10 @@ class Judge:
 
     def __init__(self, rules: Rules) -> None:
         self._lists = BlockLists([rule for rule in rules.rules if isinstance(rule, BlockList)])
-        self._personal = [(rule, finder(rule)) for rule in rules.rules if isinstance(rule, Personal)]
+        self._personal: dict[Hint, list[tuple[Personal, Finder]]] = {}
+        for rule in rules.rules:
+            if isinstance(rule, Personal):
+                self._personal.setdefault(hint(rule), []).append((rule, finder(rule)))
         self.idle = not rules.rules
         for rule in rules.rules:
             if self._pass(rule.replacement):
@@ -75,10 +78,13 @@ class Judge:
             (_verdict(rule, rule.reason, Action(rule.action), spans), _originals(folded, spans), rule.replacement)
             for rule, spans in self._lists.find(folded.text)
         ]
-        for rule, find in self._personal:
-            if spans := find(folded.text):
-                verdict = _verdict(rule, _WHAT[rule.finds], Action.MASK, spans)
-                found.append((verdict, _originals(folded, spans), rule.replacement))
+        for may_hold, rules in self._personal.items():
+            if not may_hold(folded.text):
+                continue
+            for rule, find in rules:
+                if spans := find(folded.text):
+                    verdict = _verdict(rule, _WHAT[rule.finds], Action.MASK, spans)
+                    found.append((verdict, _originals(folded, spans), rule.replacement))
         return found
 
 

@@ -10,18 +10,36 @@ from streams.steps.folding import Span
 from streams.steps.rules import Personal
 
 Finder = Callable[[str], list[Span]]
+#: Whether a text may hold something at all; told in a fraction of the time it takes to look.
+Hint = Callable[[str], object]
 
 _LOCAL_PART: Final = re.compile(r"[\w.%+\-]")
 _DOMAIN: Final = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_]{2,24}")
 _LOCAL_MAX: Final = 64
 #: Seven digits with little between them: without that there is no phone number and no card.
 _DIGITS: Final = re.compile(r"\d(?:[^\w\n]{0,3}\d){6}")
+_ASCII_DIGITS: Final = re.compile(r"[0-9](?:[^\w\n]{0,3}[0-9]){6}")
 _CARD_RUN: Final = re.compile(r"\d+(?:[ -]\d+)*")
 _CARD_DIGITS: Final = range(13, 20)
 #: Major industry identifiers of payment cards (ISO/IEC 7812-1); a timestamp begins with 1.
 _CARD_FIRST: Final = frozenset("23456")
 #: Candidates the phone matcher looks at in one text; more is not a message but an attack on the matcher.
 _PHONE_TRIES: Final = 100
+
+
+def has_at(text: str) -> bool:
+    """Whether there may be an e-mail address."""
+    return "@" in text
+
+
+def has_digits(text: str) -> object:
+    """Whether there may be a phone number or a card."""
+    return (_ASCII_DIGITS if text.isascii() else _DIGITS).search(text)
+
+
+def hint(rule: Personal) -> Hint:
+    """The function that tells whether looking is worth while; rules that need the same share it."""
+    return has_at if rule.finds == "email" else has_digits
 
 
 def finder(rule: Personal) -> Finder:
@@ -53,8 +71,6 @@ def find_emails(text: str) -> list[Span]:
 
 def find_phones(text: str, region: str | None) -> list[Span]:
     """Numbers that are valid where they are dialled, as libphonenumber's matcher finds them."""
-    if not _DIGITS.search(text):
-        return []
     return [
         (match.start, match.end)
         for match in PhoneNumberMatcher(text, region, leniency=Leniency.VALID, max_tries=_PHONE_TRIES)
@@ -63,8 +79,6 @@ def find_phones(text: str, region: str | None) -> list[Span]:
 
 def find_cards(text: str) -> list[Span]:
     """Runs of 13 to 19 digits, single spaces or hyphens between their groups, that pass Luhn's check."""
-    if not _DIGITS.search(text):
-        return []
     return [span for run in _CARD_RUN.finditer(text) for span in _cards_in(run.group(), run.start())]
 
 
