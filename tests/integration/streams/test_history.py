@@ -1,5 +1,6 @@
 import random
 import secrets
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Cassandra, Kafka
 from streams.store import _bound
+from tests.integration.streams.cassandra_proxy import Mode, cassandra_proxy
 from tests.integration.streams.running import wait_until
 from tests.integration.streams.writing import HistoryProcess, history, publish, rewind, snapshot, uncommitted
 
@@ -191,6 +193,34 @@ def test_a_writer_killed_again_and_again_loses_nothing(writer: HistoryProcess, d
     }
     assert found == {one.target for one in log}
     assert sum(len(read(database, tables.BUCKETS, tenant, f"c{n}")) for n in range(7)) in (7, 14)
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+def test_a_cassandra_that_is_gone_pauses_the_writer_and_loses_nothing(
+    fault: Mode, kafka: Kafka, cassandra: Cassandra, database: Database, tenant: str, tmp_path: Path
+) -> None:
+    own = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}{tenant}-"})
+    with cassandra_proxy(cassandra.contact_points[0], cassandra.port) as proxy:
+        behind = cassandra.model_copy(update={"port": proxy.port, "request_timeout": 2.0})
+        with history(own, behind, tmp_path / "history.log") as writer:
+            publish(own, [event(tenant, number) for number in range(3_000)])
+            writer.wait_written()
+            proxy.become(fault)
+            publish(own, [event(tenant, number) for number in range(3_000, 20_000)])
+            wait_until(lambda: writer.metric("hubbub_history_paused_partitions") == 24, 20)
+            wait_until(lambda: not writer.report()["checks"]["cassandra"]["ok"], 10)
+            held_back = uncommitted(own)
+            assert held_back > 0
+            # Past Kafka's session timeout: only a writer that keeps polling is still a member.
+            time.sleep(12)
+            assert uncommitted(own) == held_back
+            proxy.become("pass")
+            writer.wait_written()
+            assert writer.metric("hubbub_history_paused_partitions") == 0
+            assert len(snapshot(database, tenant)["messages"]) == 20_000
+            wait_until(lambda: bool(writer.report()["ready"]), 10)
+            assert writer.log.read_text().count("partitions.assigned") == 1
+            assert writer.stop() == 0
 
 
 def test_poison_is_one_dead_letter_each_and_delays_nobody(

@@ -41,26 +41,28 @@ class HistoryProcess:
 
     def __init__(self, kafka: Kafka, cassandra: Cassandra, log: Path) -> None:
         self.kafka = kafka
-        self._log = log
+        self.log = log
         self._port = free_port()
         self._environment = {
             **os.environ,
             "HUBBUB_KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
             "HUBBUB_CASSANDRA_KEYSPACE": cassandra.keyspace,
+            "HUBBUB_CASSANDRA_PORT": str(cassandra.port),
+            "HUBBUB_CASSANDRA_REQUEST_TIMEOUT": str(cassandra.request_timeout),
             "HUBBUB_HISTORY_PORT": str(self._port),
             "HUBBUB_LOG_FORMAT": "json",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **settings: str) -> None:
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             environment = {**self._environment, **settings}
             self._process = subprocess.Popen([sys.executable, "-c", _COMMAND], env=environment, stdout=log, stderr=log)
         wait_until(lambda: bool(self.report()["ready"]), 60)
 
     def report(self) -> dict[str, Any]:
         assert self._process is not None
-        assert self._process.poll() is None, self._log.read_text()[-4000:]
+        assert self._process.poll() is None, self.log.read_text()[-4000:]
         try:
             return dict(httpx.get(f"http://127.0.0.1:{self._port}/readyz", timeout=2).json())
         except httpx.HTTPError:
