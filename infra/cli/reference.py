@@ -67,8 +67,8 @@ def metrics() -> str:
 
 Bots count nowhere; what a rule held or blocked counts only in the metric named for it. Windows are in UTC, by corrected
 event time, labelled by start and end; a window in which nothing happened has no point. A point is final once the
-watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has passed its end; until then a late event changes
-it and raises its `revision`. Events behind the watermark are counted as late and not added.
+watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has passed its end; until then a late event
+changes it and raises its `revision`. Events behind the watermark are counted as late and not added.
 
 Made from the registry by `python -m infra.cli.reference`.
 

@@ -48,7 +48,7 @@ async def test_futures_settle_when_the_broker_has_the_records_and_keys_go_where_
     assert producer.close(5) == 0
     consumer = Consumer(consumer_config(kafka, "test", kafka.group("test-keys")))
     consumer.subscribe([name])
-    seen = {}
+    seen: dict[bytes | None, int | None] = {}
     while len(seen) < len(keys):
         message = consumer.poll(10)
         assert message is not None
