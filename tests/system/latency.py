@@ -48,9 +48,11 @@ class Probe:
             ]
             await watching.wait()
             await self._send(ingest)
-            await asyncio.wait(watchers, timeout=30)
-            for watcher in watchers:
+            done, late = await asyncio.wait(watchers, timeout=30)
+            for watcher in late:
                 watcher.cancel()
+            for watcher in done:
+                watcher.result()
 
     async def _send(self, ingest: httpx.AsyncClient) -> None:
         start = time.monotonic()
@@ -91,11 +93,15 @@ class Probe:
 
     async def _history(self, api: httpx.AsyncClient) -> list[str]:
         reply = await api.get(f"/v1/channels/{self.channel}/messages", params={"limit": 50})
+        if reply.status_code == 404:
+            return []  # nothing was written there yet
         return [m["message_id"] for m in reply.raise_for_status().json()["messages"]]
 
     async def _metric(self, api: httpx.AsyncClient) -> list[str]:
         params = {"scope": f"channel:{self.channel}", "grain": "1m", "from": self.started.isoformat()}
         reply = await api.get("/v1/metrics/messages_sent", params=params)
+        if reply.status_code == 404:
+            return []
         counted = sum(p["value"] for p in reply.raise_for_status().json()["points"])
         return self.order[: int(counted)]
 
