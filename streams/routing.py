@@ -104,12 +104,15 @@ class Router:
 
     def _route_elements(self, routed: Routed, record: Record, elements: list[msgspec.Raw], prefix: bytes) -> None:
         seen: set[tuple[str, str]] = set()
+        known: str | None = None
         for index, raw in enumerate(elements):
             stage = "decode"
             try:
                 event = codec.decode(raw)
                 stage = "stamp"
-                tenant = check_tenant(event.tenant)
+                tenant = event.tenant
+                if tenant is None or tenant != known:
+                    tenant = known = check_tenant(tenant)
                 changed = stamp(event, record.appended_at, self._historical)
                 identity = (tenant, event.id)
                 if identity in seen:
@@ -133,13 +136,12 @@ class Router:
             routed.tally[tenant, "signals"] += 1
             return
         key = placement.key(tenant, event)
-        headers: Headers = [(h.SRC, src)]
         if self._judge is not None and event.text is not None and event.type in JUDGED:
             judgement = self._judge.judge(event.text)
             if judgement is not None:
                 self._apply(routed, event, tenant, key, src, value, judgement)
                 return
-        routed.outputs.append(Output(self._events, value, key, headers))
+        routed.outputs.append(Output(self._events, value, key, [(h.SRC, src)]))
         routed.tally[tenant, "events"] += 1
 
     def _apply(
