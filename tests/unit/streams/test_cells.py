@@ -1,3 +1,4 @@
+import itertools
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -131,10 +132,12 @@ def _fields(one: Event) -> dict[str, Any]:
 
 def expected(log: list[Event]) -> dict[str, dict[Any, Any]]:
     """What history must say of this log, worked out without cells."""
-    tell: dict[str, dict[Any, Any]] = {"messages": {}, "reactions": {}, "read": {}, "members": {}}
+    tell: dict[str, dict[Any, Any]] = {"messages": {}, "reactions": {}, "read": {}, "members": {}, "active": {}}
     created: dict[str, Event] = {}
     for one in log:
         if one.type == events.MESSAGE_SENT:
+            active = to_ms(one.time)
+            tell["active"][one.channel_id] = max(active, tell["active"].get(one.channel_id, active))
             first = created.get(one.target)
             # Received first wins; of two received at once the larger value, as Cassandra has it.
             rank = (-to_ms(one.received_at or START), codec.encode(one))
@@ -169,7 +172,7 @@ def _knows(created: dict[str, Event], change: Event) -> bool:
 
 def found(store: LastWriteWins) -> dict[str, dict[Any, Any]]:
     """The same, as a reader of the tables sees it."""
-    tell: dict[str, dict[Any, Any]] = {"messages": {}, "reactions": {}, "read": {}, "members": {}}
+    tell: dict[str, dict[Any, Any]] = {"messages": {}, "reactions": {}, "read": {}, "members": {}, "active": {}}
     for key, row in store.rows("messages").items():
         at = dict(key)
         if row.get("deleted_at") is not None:
@@ -189,6 +192,9 @@ def found(store: LastWriteWins) -> dict[str, dict[Any, Any]]:
         at = dict(key)
         written, member = cells["member"]
         tell["members"][at["user_id"], at["channel_id"]] = (written // 1000, member)
+    for key, row in store.rows("channels").items():
+        if "last_activity" in row:
+            tell["active"][dict(key)["channel_id"]] = row["last_activity"]
     return tell
 
 
@@ -248,6 +254,27 @@ def test_the_index_row_stands_before_a_message_whose_id_carries_no_time() -> Non
         ["find_message", "pending"],
         ["create_message", "touch_channel"],
     ]
+
+
+@pytest.mark.parametrize("turns", sorted(set(itertools.permutations("CCCCEEEE"))), ids="".join)
+def test_a_create_and_an_edit_that_race_meet_at_every_step(turns: tuple[str, ...]) -> None:
+    store = LastWriteWins()
+    sent = event("message.sent", message_id="slack-1", text="hi")
+    edit = event("message.edited", id="e2", message_id="slack-1", text="ho", time=START + timedelta(seconds=1))
+    cells = Cells(5.0)
+    racing = {"C": steps(cells, sent), "E": steps(cells, edit)}
+    for turn in (*turns, "C", "E"):
+        racing[turn].results = _do(racing[turn].advance(), store)
+    ((_, shown),) = found(store)["messages"].values()
+    assert shown == (codec.encode(sent).decode(), codec.encode(edit).decode())
+
+
+def test_the_furthest_read_mark_wins_whenever_it_was_made() -> None:
+    store, cells = LastWriteWins(), Cells(5.0)
+    for target, second in ((TIMED[1], 1), (TIMED[0], 2)):
+        at = START + timedelta(seconds=second)
+        run_through(steps(cells, event("receipt.read", message_id=target, time=at)), store)
+    assert [row["message_id"] for row in store.rows("read_marks").values()] == [TIMED[1]]
 
 
 def test_a_second_body_under_a_foreign_id_leaves_the_first_received_alone() -> None:
