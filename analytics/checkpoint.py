@@ -21,7 +21,13 @@ from infra.runtime.settings import Kafka
 
 #: What Spark's errors name, and what it means. Found by damaging checkpoints on purpose.
 _DAMAGE: Final = {
-    "Incomplete log file": "a log file in it is cut short",
+    "Incomplete log file": "one of its log files is cut short",
+    "Checksum error": "one of its files is not as it was written",
+    "CANNOT_LOAD_STATE_STORE": "part of its state is missing or damaged",
+    "MISSING_STATE_DIRECTORY": "its state is missing",
+    "STATE_STORE_KEY_SCHEMA_NOT_COMPATIBLE": "its state is that of another query",
+    "STATE_STORE_VALUE_SCHEMA_NOT_COMPATIBLE": "its state is that of another query",
+    "KAFKA_DATA_LOSS": "records it had still to read are gone from Kafka",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -124,14 +124,17 @@ class _Engine:
         self._writer.watermark = self.follower.watermark
         try:
             while not stopping.is_set():
-                query = self._start()
-                if self._follow(query, stopping):
-                    self._stop(query, stop_seconds)
-                    return 0
-                error = query.exception()
+                try:
+                    query = self._start()
+                    if self._follow(query, stopping):
+                        self._stop(query, stop_seconds)
+                        return 0
+                    error = str(query.exception())
+                except Py4JJavaError as refused:
+                    error = str(refused)
                 self.failures += 1
-                log.error("query.failed", failures=self.failures, error=str(error)[:2000])
-                checkpoint.explain(self._folder, str(error))
+                log.error("query.failed", failures=self.failures, error=error[:2000])
+                checkpoint.explain(self._folder, error)
                 if self.failures > _MAX_FAILURES:
                     return 1
                 stopping.wait(min(2.0**self.failures, 30.0))

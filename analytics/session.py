@@ -45,11 +45,10 @@ def spark_options(settings: Analytics) -> dict[str, str]:
     jars = [jar for jar in settings.jars.split(",") if jar]
     options = {
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
         "spark.driver.extraJavaOptions": (
             f"-Dlog4j2.configurationFile={resources.files('analytics') / 'log4j2.properties'}"
-            " -XX:+UseSerialGC -XX:TieredStopAtLevel=4 -Xss2m"
+            # Without memory it must end, not linger with a query that stands still.
+            " -XX:+UseSerialGC -Xss4m -XX:+ExitOnOutOfMemoryError"
         ),
         # On the launcher's own class path: the file system below is loaded before `spark.jars` are.
         "spark.driver.extraClassPath": os.pathsep.join(jars),
@@ -70,20 +69,26 @@ def spark_options(settings: Analytics) -> dict[str, str]:
         "spark.sql.streaming.stateStore.rocksdb.maxMemoryUsageMB": "128",
         # Heartbeats move the watermark; a batch without data after each batch would only double the work.
         "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+        # How soon an idle query looks again; Spark's 10 ms keep a fifth of a core busy with asking for offsets.
+        "spark.sql.streaming.pollingDelay": "100ms",
         "spark.sql.streaming.minBatchesToRetain": "20",
         # Above this many keys a batch Spark would sort instead of hash.
         "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "100000",
         "spark.sql.streaming.numRecentProgressUpdates": "10",
         "spark.cleaner.periodicGC.interval": "10min",
     }
-    if not settings.master.startswith("local"):
-        options["spark.jars"] = settings.jars
+    if settings.master.startswith("local"):
+        options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    else:
+        options["spark.jars"] = settings.jars  # for the executors
     return options
 
 
 def start_session(settings: Analytics, java_home: Path) -> SparkSession:
     """Start the driver's JVM. It ends with this process: its gateway exits when its standard input closes."""
     os.environ["JAVA_HOME"] = str(java_home)
+    if settings.master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("hubbub-analytics").master(settings.master)
     for name, value in spark_options(settings).items():
         builder = builder.config(name, value)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 import stamina
@@ -26,7 +27,7 @@ from analytics.rollups import Stored, from_columns, to_columns
 from analytics.tallies import Board, Score, Tally
 from infra.contracts.metrics import channel_scope
 from infra.contracts.tables import MEASURE_COLUMNS, MEMBERS, PROGRESS, PUT_MEMBER, PUT_PROGRESS, PUT_WINDOW, WINDOWS
-from infra.contracts.windows import MINUTE, Grain
+from infra.contracts.windows import MINUTE
 from infra.runtime.cassandra import Database
 
 log = structlog.get_logger("hubbub.analytics")
@@ -38,6 +39,9 @@ SOURCE: Final = "stream"
 _CONCURRENT: Final = 16
 _ROW_BYTES: Final = 160
 _CHANNEL: Final = channel_scope("")
+_MEMBER_COLUMNS: Final = tuple(MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors"))
+#: Tenant, kind, grain and start.
+_PARTITION: Final = itemgetter(0, 1, 2, 3)
 
 #: Cassandra is away or slow: the same statements may simply be sent again.
 PASSING: Final = (
@@ -69,76 +73,56 @@ class Store:
         """The stored windows of each family."""
         select = self._database.prepared(WINDOWS)
         rows = self._run(
-            [
+            lambda: (
                 select.bind((f.tenant, f.scope, f.grain.name, f.grain.period_of(f.start), SOURCE, f.start, f.end))
                 for f in families
-            ]
+            )
         )
         return [{_utc(row[0]): _stored(row) for row in found} for found in rows]
 
     def boards(self, boards: Sequence[Board]) -> list[dict[str, Tally]]:
         """The stored tallies of each board."""
         select = self._database.prepared(MEMBERS)
-        rows = self._run([select.bind((b.tenant, "user", b.grain.name, b.start)) for b in boards])
+        rows = self._run(lambda: (select.bind((b.tenant, "user", b.grain.name, b.start)) for b in boards))
         return [{user: (sent or 0, reactions or 0) for user, sent, reactions, _ in found} for found in rows]
 
     def write(self, changes: Sequence[Change], scores: Sequence[Score], now: datetime) -> None:
         """Store windows, the channels' places in rankings, and the users' tallies. Returns once all are confirmed."""
-        batches = [
-            *self._batched(self._window(change, now) for change in changes),
-            *self._partitions(_channel_member(change) for change in changes if _is_ranked(change)),
-            *self._partitions(
-                (s.board.tenant, "user", s.board.grain, s.board.start, s.user, *s.tally, UNSET_VALUE) for s in scores
-            ),
-        ]
-        self._run(batches)
+        self._run(
+            lambda: self._batches([(change, to_columns(change.stored.values)) for change in changes], scores, now)
+        )
 
     def progress(self, query: str) -> tuple[Any, ...] | None:
         """The stored progress of a query, in the order `tables.PROGRESS` selects it."""
-        rows = self._run([self._database.prepared(PROGRESS).bind((query,))])[0]
+        rows = self._run(lambda: [self._database.prepared(PROGRESS).bind((query,))])[0]
         return rows[0] if rows else None
 
     def put_progress(self, *values: Any) -> None:
         """Store the progress of a query, in the order of `tables.PUT_PROGRESS`."""
-        self._run([self._database.prepared(PUT_PROGRESS).bind(values)])
+        self._run(lambda: [self._database.prepared(PUT_PROGRESS).bind(values)])
 
-    def _window(self, change: Change, now: datetime) -> BoundStatement:
-        columns = [UNSET_VALUE if value is None else value for value in to_columns(change.stored.values)]
-        grain, start = change.grain, change.start
-        key = (change.tenant, change.scope, grain.name, grain.period_of(start), SOURCE, start)
-        return self._database.prepared(PUT_WINDOW).bind((*columns, change.stored.revision, now, *key))
-
-    def _partitions(self, members: Iterable[tuple[str, str, Grain, datetime, str, int, int, Any]]) -> Iterator[Any]:
-        """Batches of `window_members`, none over two partitions."""
+    def _batches(
+        self, windows: Sequence[tuple[Change, list[Any]]], scores: Sequence[Score], now: datetime
+    ) -> Iterator[BatchStatement]:
+        put = self._database.prepared(PUT_WINDOW)
+        yield from _batched(put.bind(_window(change, columns, now)) for change, columns in windows)
+        channels = (_channel(change, columns) for change, columns in windows if _is_ranked(change))
+        users = (
+            (s.board.tenant, "user", s.board.grain.name, s.board.start, s.user, *s.tally, UNSET_VALUE) for s in scores
+        )
         put = self._database.prepared(PUT_MEMBER)
-        ordered = sorted(members, key=_partition)
-        for _, rows in groupby(ordered, key=_partition):
-            yield from self._batched(
-                put.bind((sent, reactions, contributors, tenant, kind, grain.name, start, member))
-                for tenant, kind, grain, start, member, sent, reactions, contributors in rows
-            )
+        for members in (channels, users):
+            # A window's members are one partition, and no batch is over two.
+            for _, rows in groupby(sorted(members, key=_PARTITION), key=_PARTITION):
+                yield from _batched(put.bind((*row[5:], *row[:5])) for row in rows)
 
-    @staticmethod
-    def _batched(statements: Iterable[BoundStatement]) -> Iterator[BatchStatement]:
-        batch, size, rows = _new_batch(), 0, 0
-        for statement in statements:
-            width = _ROW_BYTES + sum(len(v) for v in statement.values if isinstance(v, bytes))
-            if rows and (size + width > MAX_BATCH_BYTES or rows == MAX_BATCH_ROWS):
-                yield batch
-                batch, size, rows = _new_batch(), 0, 0
-            batch.add(statement)
-            size, rows = size + width, rows + 1
-        if rows:
-            yield batch
-
-    def _run(self, statements: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
-        if not statements:
-            return []
+    def _run(self, statements: Callable[[], Iterable[Any]]) -> list[list[tuple[Any, ...]]]:
+        """All rows of each statement. They are made while others are on their way, and anew to be sent again."""
 
         def once() -> list[list[tuple[Any, ...]]]:
             results = execute_concurrent(
                 self._database.session,
-                [(statement, ()) for statement in statements],
+                ((statement, ()) for statement in statements()),
                 concurrency=_CONCURRENT,
                 raise_on_first_error=True,
             )
@@ -165,30 +149,43 @@ class Store:
         return True
 
 
+def _batched(statements: Iterable[BoundStatement]) -> Iterator[BatchStatement]:
+    batch, size, rows = _new_batch(), 0, 0
+    for statement in statements:
+        width = _ROW_BYTES + sum(len(value) for value in statement.values if isinstance(value, bytes))
+        if rows and (size + width > MAX_BATCH_BYTES or rows == MAX_BATCH_ROWS):
+            yield batch
+            batch, size, rows = _new_batch(), 0, 0
+        batch.add(statement)
+        size, rows = size + width, rows + 1
+    if rows:
+        yield batch
+
+
 def _new_batch() -> BatchStatement:
     batch = BatchStatement(batch_type=BatchType.UNLOGGED)
     batch.is_idempotent = True
     return batch
 
 
-def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(from_columns(row[1 : 1 + len(MEASURE_COLUMNS)]), row[1 + len(MEASURE_COLUMNS)] or 0)
+def _window(change: Change, columns: Sequence[Any], now: datetime) -> tuple[Any, ...]:
+    grain, start = change.grain, change.start
+    key = (change.tenant, change.scope, grain.name, grain.period_of(start), SOURCE, start)
+    return (*(UNSET_VALUE if v is None else v for v in columns), change.stored.revision, now, *key)
 
 
 def _is_ranked(change: Change) -> bool:
-    return change.scope.startswith(_CHANNEL) and change.grain is not MINUTE
+    return change.grain is not MINUTE and change.scope.startswith(_CHANNEL)
 
 
-def _channel_member(change: Change) -> tuple[str, str, Grain, datetime, str, int, int, Any]:
-    found = dict(zip(MEASURE_COLUMNS, to_columns(change.stored.values), strict=True))
+def _channel(change: Change, columns: Sequence[Any]) -> tuple[Any, ...]:
     member = change.scope.removeprefix(_CHANNEL)
-    values = (found["sent"], found["reactions"], found["contributors"])
-    return (change.tenant, "channel", change.grain, change.start, member, *values)
+    values = (columns[i] for i in _MEMBER_COLUMNS)
+    return (change.tenant, "channel", change.grain.name, change.start, member, *values)
 
 
-def _partition(member: tuple[Any, ...]) -> tuple[str, str, str, datetime]:
-    tenant, kind, grain, start, *_ = member
-    return tenant, kind, grain.name, start
+def _stored(row: tuple[Any, ...]) -> Stored:
+    return Stored(from_columns(row[1 : 1 + len(MEASURE_COLUMNS)]), row[1 + len(MEASURE_COLUMNS)] or 0)
 
 
 def _utc(moment: datetime) -> datetime:

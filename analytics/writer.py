@@ -27,7 +27,12 @@ from infra.runtime.telemetry import WINDOW_ROWS
 log = structlog.get_logger("hubbub.analytics")
 
 _USER: Final = user_scope("")
+_ERROR_CHARS: Final = 1_500
 _NAMES: Final = frozenset(m.name for m in MEASURES)
+
+
+class BatchFailed(Exception):
+    """A batch was not stored. The query ends, and takes it again when it is started anew."""
 
 
 class Writer:
@@ -56,12 +61,27 @@ class Writer:
 
     def write(self, batch: DataFrame, batch_id: int) -> None:
         """Store one batch. Raises when it is not stored whole, which fails the query before it commits the batch."""
+        try:
+            self._write(batch, batch_id)
+        except Exception as error:
+            # Spark matches the whole traceback it is given against a pattern that overflows its stack on a long one.
+            raise BatchFailed(f"{type(error).__name__}: {str(error)[:_ERROR_CHARS]}") from None
+
+    def _write(self, batch: DataFrame, batch_id: int) -> None:
+        began = self._clock.monotonic()
         rows = [row.asDict() for row in batch.collect()]
+        counted_at = self._clock.monotonic()
         with self._writing:
             if self._stopping.is_set():
                 raise Stopping
             self.take(rows)
-        log.debug("batch.written", batch_id=batch_id, rows=len(rows))
+        log.debug(
+            "batch.stored",
+            batch_id=batch_id,
+            rows=len(rows),
+            count_seconds=round(counted_at - began, 3),
+            store_seconds=round(self._clock.monotonic() - counted_at, 3),
+        )
 
     def take(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Store rows as `engagement.by_minute` makes them."""
