@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import channels, dashboard, errors, held, live, metrics, operations, sessions, top, trace, unread
+from api import dashboard, errors, operations, sessions, trace
 from api.edge import Edge
-from api.feed import Feed
+from api.history import channels, held, unread
+from api.live import endpoints as live
+from api.live.feed import Feed
+from api.numbers import metrics, top
 from api.state import State
 from infra.runtime.health import version
 

@@ -13,7 +13,7 @@ import uvloop
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.feed import Feed
+from api.live.feed import Feed
 from api.settings import Api, Live
 from api.state import open_state
 from infra.runtime.errors import PreconditionError

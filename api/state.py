@@ -8,9 +8,9 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.auth import Authenticator
-from api.cache import PageCache
-from api.history import History
-from api.pages import Pages
+from api.history.cache import PageCache
+from api.history.pages import Pages
+from api.history.reading import History
 from api.settings import Api
 from api.signing import Signer, kept_secret
 from api.watch import Watch

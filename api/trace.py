@@ -11,13 +11,13 @@ from fastapi import APIRouter, Response
 
 from api import models
 from api.auth import TenantReader
-from api.cursors import Place
 from api.edge import PathId
 from api.errors import Refused
-from api.freshness import Freshness
+from api.history.cursors import Place
+from api.history.messages import Row, utc
 from api.log_search import Found, search
-from api.messages import Row, utc
-from api.metrics import read_freshness
+from api.numbers.freshness import Freshness
+from api.numbers.metrics import read_freshness
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import events, headers, metrics, placement, tables

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from api.errors import UNAVAILABLE
-from api.freshness import LogEnds, Offsets, read_progress
+from api.numbers.freshness import LogEnds, Offsets, read_progress
 from infra.contracts import tables
 from infra.contracts.placement import DEFAULT_PLAN, BucketEpoch, plan_of
 from infra.runtime.cassandra import Database

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.admission import Admission, Full
+from api.live.admission import Admission, Full
 from infra.runtime.clock import ManualClock
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.cache import PageCache
+from api.history.cache import PageCache
 from infra.runtime.clock import ManualClock
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import cursors
-from api.cursors import Place
 from api.errors import Refused
+from api.history import cursors
+from api.history.cursors import Place
 from api.signing import Signer
 
 signer = Signer(b"secret")

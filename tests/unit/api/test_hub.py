@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from api.auth import Principal
-from api.catch_up import CatchUp
-from api.frames import Frame
-from api.hub import Hub, Opening
-from api.positions import Tokens
-from api.reader import EventReader, SpanReader
-from api.records import Record
+from api.live.catch_up import CatchUp
+from api.live.frames import Frame
+from api.live.hub import Hub, Opening
+from api.live.positions import Tokens
+from api.live.reader import EventReader, SpanReader
+from api.live.records import Record
+from api.live.subscribers import Subscriber
 from api.settings import Live
 from api.signing import Signer
-from api.subscribers import Subscriber
 from infra.contracts.control import Scope
 from infra.runtime.clock import ManualClock
 from infra.runtime.settings import Kafka
@@ -313,7 +313,7 @@ async def test_channels_come_and_go() -> None:
 
 
 async def test_partitions_added_while_running_are_read_from_their_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.reader._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("api.live.reader._LOOK_SECONDS", 0.05)
     log = FakeLog()
     added = _consumer_that_grows(log)
     monkeypatch.setattr(log, "consumer", added)

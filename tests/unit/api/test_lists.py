@@ -6,9 +6,9 @@ import datasketches
 import msgspec
 import pytest
 
+from api.history.unread import MOST
 from api.models import HeldListBody, TopBody
-from api.top import add_up, merged
-from api.unread import MOST
+from api.numbers.top import add_up, merged
 from infra.contracts import placement
 from infra.contracts.metrics import SKETCH_LG_K
 from infra.contracts.records import Action, Verdict

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import Refused
-from api.freshness import LogEnds, Progress, judge
-from api.metrics import span_of
+from api.numbers.freshness import LogEnds, Progress, judge
+from api.numbers.metrics import span_of
 from api.state import State
 from infra.contracts.metrics import METRICS
 from infra.contracts.windows import DAY, GRAINS, HOUR, MINUTE, WATERMARK_DELAY, Grain

@@ -11,10 +11,10 @@ from cassandra.cluster import NoHostAvailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import cursors
-from api.cache import PageCache
-from api.history import History
-from api.pages import Pages, Wanted
+from api.history import cursors
+from api.history.cache import PageCache
+from api.history.pages import Pages, Wanted
+from api.history.reading import History
 from api.signing import Signer
 from infra.contracts import placement
 from infra.contracts.events import to_ms

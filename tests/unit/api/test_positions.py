@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.positions import Position, Tokens
-from api.records import Record
+from api.live.positions import Position, Tokens
+from api.live.records import Record
 from api.signing import Signer
 
 TOKENS = Tokens(Signer(b"secret"))

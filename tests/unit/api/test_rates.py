@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-from api.rates import HISTORY, Rates
+from api.live.rates import HISTORY, Rates
 from infra.runtime.clock import ManualClock
 
 

@@ -1,6 +1,6 @@
 import json
 
-from api.records import Decoder
+from api.live.records import Decoder
 from tests.unit.api.fake_log import FakeMessage
 
 DECODER = Decoder("pre-")

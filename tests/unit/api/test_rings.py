@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.records import OVERHEAD, Record
-from api.rings import Ring
+from api.live.records import OVERHEAD, Record
+from api.live.rings import Ring
 
 
 def record(offset: int, size: int = 10) -> Record:

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import structlog
 
 from api.auth import Principal
-from api.catch_up import CatchUp, TooFar
-from api.frames import Frame
-from api.positions import Position, Tokens
-from api.rates import Rates
-from api.records import Record
-from api.rings import Ring
+from api.live.catch_up import CatchUp, TooFar
+from api.live.frames import Frame
+from api.live.positions import Position, Tokens
+from api.live.rates import Rates
+from api.live.records import Record
+from api.live.rings import Ring
+from api.live.subscribers import Subscriber
 from api.settings import Live
-from api.subscribers import Subscriber
 from infra.contracts import placement
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import LIVE_SENT

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from api.records import OVERHEAD
+from api.live.records import OVERHEAD
 
 
 class Frame:

@@ -15,9 +15,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from api.catch_up import Spans, TooFar
-from api.hub import Burst, Hub, Start
-from api.records import Decoder, Record
+from api.live.catch_up import Spans, TooFar
+from api.live.hub import Burst, Hub, Start
+from api.live.records import Decoder, Record
 from api.settings import Live
 from infra.contracts.topics import EVENTS, METRICS
 from infra.runtime.health import Check

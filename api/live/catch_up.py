@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.records import Record
+from api.live.records import Record
 
 #: From offset (inclusive) to offset (exclusive), by partition.
 Spans = dict[int, tuple[int, int]]

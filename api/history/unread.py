@@ -8,11 +8,11 @@ from fastapi import APIRouter, Response
 
 from api import models
 from api.auth import Reader
-from api.cursors import Place
 from api.edge import PathId
 from api.errors import not_found
-from api.history import History
-from api.messages import author_of, utc
+from api.history.cursors import Place
+from api.history.messages import author_of, utc
+from api.history.reading import History
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables

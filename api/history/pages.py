@@ -7,12 +7,12 @@ from typing import Literal
 import msgspec
 from cachetools import LRUCache
 
-from api import cursors
-from api.cache import PageCache
-from api.cursors import Place
 from api.errors import not_found
-from api.history import History, Reads, Run
-from api.messages import Message, Row, count_reactions, show
+from api.history import cursors
+from api.history.cache import PageCache
+from api.history.cursors import Place
+from api.history.messages import Message, Row, count_reactions, show
+from api.history.reading import History, Reads, Run
 from api.signing import Signer
 from infra.contracts import tables
 

@@ -8,17 +8,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from api.admission import Admission
 from api.auth import Principal
-from api.catch_up import CatchUp
-from api.hub import Hub
-from api.points import Points
-from api.positions import Tokens
-from api.reader import EventReader, SpanReader
-from api.records import Record
+from api.live.admission import Admission
+from api.live.catch_up import CatchUp
+from api.live.hub import Hub
+from api.live.points import Points
+from api.live.positions import Tokens
+from api.live.reader import EventReader, SpanReader
+from api.live.records import Record
+from api.live.subscribers import Subscriber
 from api.settings import Live
 from api.state import State
-from api.subscribers import Subscriber
 from infra.contracts.events import MESSAGE_DELETED, MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED
 from infra.runtime.health import Health
 

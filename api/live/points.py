@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 
 from api.auth import Principal
-from api.frames import Notice
-from api.hub import Hub
-from api.subscribers import Subscriber
+from api.live.frames import Notice
+from api.live.hub import Hub
+from api.live.subscribers import Subscriber
 from infra.contracts.metrics import channel_scope
 
 

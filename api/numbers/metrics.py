@@ -12,8 +12,8 @@ from pydantic import AwareDatetime
 from api import models
 from api.auth import Principal, Reader, check_channel
 from api.errors import Refused, not_found
-from api.freshness import Freshness, judge, read_progress
-from api.messages import utc
+from api.history.messages import utc
+from api.numbers.freshness import Freshness, judge, read_progress
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables

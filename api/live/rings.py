@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from api.records import Record
+from api.live.records import Record
 
 
 class Ring:

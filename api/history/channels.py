@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from api import cursors, models
+from api import models
 from api.auth import Reader, check_channel
 from api.edge import PathId
 from api.errors import Refused, not_found
-from api.messages import utc
-from api.pages import Wanted
+from api.history import cursors
+from api.history.messages import utc
+from api.history.pages import Wanted
 from api.replies import json, ready
 from api.state import Shared
 from infra.contracts import tables

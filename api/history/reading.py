@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from cachetools import LRUCache
 
-from api.cursors import Place
-from api.messages import Row, utc
+from api.history.cursors import Place
+from api.history.messages import Row, utc
 from infra.contracts import placement, tables
 from infra.contracts.events import from_ms
 from infra.contracts.placement import BucketEpoch

@@ -11,13 +11,13 @@ import msgspec
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.admission import Full
 from api.auth import COOKIE, Principal, same_origin
 from api.errors import Refused, reply
-from api.feed import Feed
-from api.frames import Frame, message
-from api.hub import Opening, Unready
-from api.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Subscriber, wanted
+from api.live.admission import Full
+from api.live.feed import Feed
+from api.live.frames import Frame, message
+from api.live.hub import Opening, Unready
+from api.live.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Subscriber, wanted
 from infra.runtime.telemetry import LIVE_DROPPED, LIVE_SUBSCRIBERS
 
 log = structlog.get_logger("hubbub.live")

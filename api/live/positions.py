@@ -7,7 +7,7 @@ the API and the router both restarted still sees nothing twice.
 
 import msgspec
 
-from api.records import Record, Source
+from api.live.records import Record, Source
 from api.signing import Forged, Signer
 
 _PURPOSE = "resume"

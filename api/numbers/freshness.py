@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from api.history import Reads
-from api.messages import utc
+from api.history.messages import utc
+from api.history.reading import Reads
 from infra.contracts import tables
 from infra.contracts.windows import WATERMARK_DELAY
 

@@ -13,14 +13,14 @@ from fastapi import APIRouter, Header, Query, Request, WebSocket
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api import sockets
-from api.admission import Full
 from api.auth import Reader
 from api.errors import Refused
-from api.feed import Feed
-from api.frames import Frame, Notice, ping, sse
-from api.hub import Opening, Unready
-from api.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Ending, Subscriber, wanted
+from api.live import sockets
+from api.live.admission import Full
+from api.live.feed import Feed
+from api.live.frames import Frame, Notice, ping, sse
+from api.live.hub import Opening, Unready
+from api.live.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Ending, Subscriber, wanted
 from infra.contracts.problems import encode
 from infra.runtime.telemetry import LIVE_DROPPED, LIVE_SUBSCRIBERS
 

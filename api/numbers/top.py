@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 
 from api import models
 from api.auth import TenantReader
-from api.metrics import Span, read_freshness, read_windows
+from api.numbers.metrics import Span, read_freshness, read_windows
 from api.replies import ready
 from api.state import Shared, State
 from infra.contracts import tables

@@ -1,0 +1,1 @@
+"""Conversation history: pages, single messages, unread counts and what was held."""

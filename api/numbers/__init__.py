@@ -1,0 +1,1 @@
+"""Engagement numbers and rankings, each with its freshness."""
