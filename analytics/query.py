@@ -70,7 +70,8 @@ def batch_of(progress: dict[str, Any]) -> Batch:
         batch_id=progress["batchId"],
         watermark=None if watermark.year == 1970 else watermark,  # none yet, in Spark's words
         offsets=source["endOffset"],
-        ends=source["latestOffset"],
+        # Null for a batch that was planned before a crash and is done again: Spark did not ask for the ends then.
+        ends=source["latestOffset"] or source["endOffset"],
         # Counted where it is dropped first, in the deduplication: what passed there is not late further on.
         late=sum(o["numRowsDroppedByWatermark"] for o in operators if "dedupe" in o["operatorName"]),
         duplicates=sum(o["customMetrics"].get("numDroppedDuplicateRows", 0) for o in operators),

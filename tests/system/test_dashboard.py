@@ -255,7 +255,7 @@ def test_it_fits_and_has_its_picture_taken(browser: Browser, hubbub: Hubbub, cha
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 23)"
     assert dark == (look == "dark")
     if folder := os.environ.get("HUBBUB_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{look}.png", full_page=True)
+        page.screenshot(path=Path(folder) / f"dashboard-{look}.png", full_page=True)
     assert visit.complaints == []
     visit.close()
 

@@ -38,3 +38,9 @@ def test_late_events_and_duplicates_are_those_the_deduplication_dropped() -> Non
 def test_before_the_first_event_there_is_no_watermark() -> None:
     assert batch_of(report()).watermark is None
     assert batch_of(report(watermark="1970-01-01T00:00:00.000Z")).watermark is None
+
+
+def test_a_batch_done_again_after_a_crash_knows_no_other_ends_than_its_own() -> None:
+    again = report()
+    again["sources"][0]["latestOffset"] = None
+    assert batch_of(again).ends == batch_of(again).offsets
