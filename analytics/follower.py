@@ -35,7 +35,7 @@ class Follower:
         self._late += batch.late
         self._duplicates += batch.duplicates
         self.batch_id, self.watermark = batch.batch_id, batch.watermark
-        self.lag = lag(batch.ends, batch.offsets)
+        self.lag = None if batch.ends is None else lag(batch.ends, batch.offsets)
         self._store.put_progress(
             METRICS_QUERY,
             batch.batch_id,
@@ -50,6 +50,6 @@ class Follower:
         TRIGGER_SECONDS.observe(batch.seconds)
         if batch.watermark is not None:
             WATERMARK_SECONDS.set((now - batch.watermark).total_seconds())
-        for topic, partitions in batch.ends.items():
+        for topic, partitions in (batch.ends or {}).items():
             for partition, end in partitions.items():
                 LAG.labels(topic, partition).set(max(0, end - batch.offsets.get(topic, {}).get(partition, 0)))

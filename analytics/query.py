@@ -30,13 +30,14 @@ class Batch:
     """What Spark reports of one finished batch.
 
     `watermark` is the one the batch was computed under. The next batch may still take events later than it, so only
-    windows that end by it are final once this batch is stored. `offsets` are the next to be read.
+    windows that end by it are final once this batch is stored. `offsets` are the next to be read, `ends` where the
+    topics ended then: None for a batch that was begun by an earlier run.
     """
 
     batch_id: int
     watermark: datetime | None
     offsets: Offsets
-    ends: Offsets
+    ends: Offsets | None
     late: int
     duplicates: int
     seconds: float
@@ -70,8 +71,7 @@ def batch_of(progress: dict[str, Any]) -> Batch:
         batch_id=progress["batchId"],
         watermark=None if watermark.year == 1970 else watermark,  # none yet, in Spark's words
         offsets=source["endOffset"],
-        # Null for a batch that was planned before a crash and is done again: Spark did not ask for the ends then.
-        ends=source["latestOffset"] or source["endOffset"],
+        ends=source["latestOffset"],
         # Counted where it is dropped first, in the deduplication: what passed there is not late further on.
         late=sum(o["numRowsDroppedByWatermark"] for o in operators if "dedupe" in o["operatorName"]),
         duplicates=sum(o["customMetrics"].get("numDroppedDuplicateRows", 0) for o in operators),

@@ -23,7 +23,7 @@ _SETTINGS_MODULES = (
     "infra.local.settings",
     "ingest.settings",
     "streams.settings",
-    "streams.history_settings",
+    "streams.history.settings",
     "analytics.settings",
     "api.settings",
 )

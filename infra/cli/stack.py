@@ -28,7 +28,7 @@ class Role(StrEnum):
 ROLES = {
     Role.INGEST: "ingest.role",
     Role.ROUTER: "streams.router",
-    Role.HISTORY: "streams.history",
+    Role.HISTORY: "streams.history.role",
     Role.ANALYTICS: "analytics.role",
     Role.API: "api.role",
 }

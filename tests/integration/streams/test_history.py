@@ -17,7 +17,7 @@ from infra.contracts.tables import Statement
 from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Cassandra, Kafka
-from streams.store import _bound
+from streams.history.store import _bound
 from tests.integration.streams.cassandra_proxy import Mode, cassandra_proxy
 from tests.integration.streams.running import wait_until
 from tests.integration.streams.writing import HistoryProcess, history, publish, rewind, snapshot, uncommitted

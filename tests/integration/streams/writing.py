@@ -21,7 +21,7 @@ from infra.runtime.settings import Cassandra, Kafka
 from tests.integration.streams.running import free_port, wait_until
 
 INPUTS = (topics.EVENTS, topics.EVENTS_BACKFILL, topics.HELD)
-_COMMAND = "import sys; from streams.history import run; sys.exit(run())"
+_COMMAND = "import sys; from streams.history.role import run; sys.exit(run())"
 #: Tables whose rows carry a tenant, and those of their columns that have write times.
 _TABLES = {
     "messages": ("envelope", "src", "rule", "edit", "deleted_at"),

@@ -30,12 +30,12 @@ class Memory:
         self.puts.append(values)
 
 
-def batch(number: int, late: int, duplicates: int) -> Batch:
+def batch(number: int, late: int, duplicates: int, *, known: bool = True) -> Batch:
     return Batch(
         batch_id=number,
         watermark=MARK,
         offsets={"events": {"0": 10}},
-        ends={"events": {"0": 14}},
+        ends={"events": {"0": 14}} if known else None,
         late=late,
         duplicates=duplicates,
         seconds=0.5,
@@ -61,6 +61,8 @@ def test_a_first_start_counts_from_nothing_and_names_the_first_day() -> None:
     assert (follower.watermark, follower.lag) == (None, None)
     follower.take(batch(0, 0, 0))
     assert memory.puts[0][4:7] == (MARK, 0, 0)
+    follower.take(batch(1, 0, 0, known=False))
+    assert follower.lag is None
 
 
 class Full:

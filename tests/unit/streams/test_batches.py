@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.contracts import tables
-from streams.batches import MAX_BYTES, MAX_ROWS, Batches
-from streams.cells import Row
+from streams.history.batches import MAX_BYTES, MAX_ROWS, Batches
+from streams.history.cells import Row
 
 rows = st.lists(
     st.builds(

@@ -4,7 +4,7 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.confirmed import Confirmed
+from streams.history.confirmed import Confirmed
 
 PARTITION = ("events", 3)
 

@@ -6,8 +6,8 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from infra.runtime.settings import Kafka
-from streams.confirmed import Entry
-from streams.history_dead_letters import DeadLetters
+from streams.history.confirmed import Entry
+from streams.history.dead_letters import DeadLetters
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

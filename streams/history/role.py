@@ -15,12 +15,12 @@ from infra.runtime.kafka import DeliveringProducer, partitions_of, producer_conf
 from infra.runtime.migrations import check_schema
 from infra.runtime.settings import Cassandra, Kafka, Listen, Runtime
 from infra.runtime.stopping import stop_event
-from streams.cells import Cells
-from streams.history_dead_letters import DeadLetters
-from streams.history_records import INPUTS
-from streams.history_settings import History
-from streams.history_writer import Writer
-from streams.store import Store
+from streams.history.cells import Cells
+from streams.history.dead_letters import DeadLetters
+from streams.history.records import INPUTS
+from streams.history.settings import History
+from streams.history.store import Store
+from streams.history.writer import Writer
 
 _PROGRESS_SECONDS: Final = 30.0
 #: Left of the stop time for the last commit and for closing connections.

@@ -6,7 +6,7 @@ import msgspec
 
 from infra.contracts import codec, headers, topics
 from infra.contracts.events import Invalid
-from streams.cells import Cells, Step, Steps
+from streams.history.cells import Cells, Step, Steps
 
 #: The topics whose records end in history.
 INPUTS: Final = (topics.EVENTS, topics.EVENTS_BACKFILL, topics.HELD)

@@ -13,7 +13,7 @@ from infra.contracts import headers, topics
 from infra.contracts.headers import WHOLE, Src
 from infra.runtime.kafka import DeliveringProducer, Headers
 from infra.runtime.settings import Kafka
-from streams.confirmed import Entry
+from streams.history.confirmed import Entry
 
 log = structlog.get_logger("hubbub.history.dead_letters")
 

@@ -19,12 +19,12 @@ from infra.runtime.health import Progress
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Kafka
 from infra.runtime.telemetry import HISTORY_PAUSED, LAG, UNEXPECTED
-from streams.cells import Cells, Step, Steps
-from streams.confirmed import Confirmed, Entry, Partition
-from streams.history_dead_letters import DeadLetters
-from streams.history_records import INPUTS, steps_of
-from streams.history_settings import History
-from streams.store import Store, Work
+from streams.history.cells import Cells, Step, Steps
+from streams.history.confirmed import Confirmed, Entry, Partition
+from streams.history.dead_letters import DeadLetters
+from streams.history.records import INPUTS, steps_of
+from streams.history.settings import History
+from streams.history.store import Store, Work
 
 log = structlog.get_logger("hubbub.history")
 
