@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from tests.system.conftest import Hubbub, eventually
 
+expect.set_options(timeout=30_000)  # a crowded machine is slow, not wrong
+
 pytestmark = pytest.mark.browser
 
 FLAGS = [

@@ -23,6 +23,8 @@ def message(channel: str, text: str, **fields):
 
 
 def texts(hubbub: Hubbub, channel: str, limit: int = 200):
+    if channel not in {c["channel_id"] for c in hubbub.read("/v1/channels")["channels"]}:
+        return []
     page = hubbub.read(f"/v1/channels/{channel}/messages", limit=limit)
     return [m.get("text") for m in page["messages"]]
 

@@ -53,7 +53,8 @@ async def test_futures_settle_when_the_broker_has_the_records_and_keys_go_where_
         message = consumer.poll(10)
         assert message is not None
         assert message.error() is None
-        seen[message.key()] = message.partition()
+        if message.key() in keys:  # other tests write here too
+            seen[message.key()] = message.partition()
     consumer.close()
     assert seen == {key: placement.partition(key, topics.EVENTS.partitions) for key in keys}
 
