@@ -73,10 +73,11 @@ def join(stored: Values, counted_now: Values) -> Values:
     """
     if stored == counted_now:
         return stored
-    return Values(
-        tuple(map(max, stored.counts, counted_now.counts)),
-        tuple(_grown(old, new) for old, new in zip(stored.sketches, counted_now.sketches, strict=True)),
-    )
+    counts = tuple(map(max, stored.counts, counted_now.counts))
+    pairs = zip(stored.sketches, counted_now.sketches, strict=True)
+    if counts != stored.counts:
+        return Values(counts, tuple(map(unite, pairs)))
+    return Values(counts, tuple(_grown(old, new) for old, new in pairs))
 
 
 def revise(stored: Stored, counted_now: Values) -> Stored:

@@ -26,8 +26,9 @@ class Analytics(Section):
     """Partitions of the state: 1 on one machine, more on a cluster. Fixed for a checkpoint's life."""
     state_store: Literal["memory", "rocksdb"] = "memory"
     """Where the query's state lives between batches. Fixed for a checkpoint's life."""
-    max_offsets_per_trigger: int = Field(default=200_000, ge=1)
-    """Most records one micro-batch takes, over all partitions."""
+    max_offsets_per_trigger: int = Field(default=1_000_000, ge=1)
+    """Most records one micro-batch takes. Within one batch nothing is late, however unevenly partitions lag; a larger
+    backlog is taken in several, and what one partition holds more than two minutes behind another may be late."""
     cached_windows: int = Field(default=100_000, ge=1)
     """Windows kept in memory so that merging need not read them back."""
 

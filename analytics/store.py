@@ -152,7 +152,7 @@ class Store:
 def _batched(statements: Iterable[BoundStatement]) -> Iterator[BatchStatement]:
     batch, size, rows = _new_batch(), 0, 0
     for statement in statements:
-        width = _ROW_BYTES + sum(len(value) for value in statement.values if isinstance(value, bytes))
+        width = _ROW_BYTES + sum(len(value) for value in statement.values if value.__class__ is bytes)
         if rows and (size + width > MAX_BATCH_BYTES or rows == MAX_BATCH_ROWS):
             yield batch
             batch, size, rows = _new_batch(), 0, 0
