@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.runtime.cassandra import connect
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hubbub:
@@ -92,11 +94,13 @@ def hubbub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield _from_status(status, dict(os.environ))
         return
     kafka, cassandra = request.getfixturevalue("kafka"), request.getfixturevalue("cassandra")
+    keyspace = f"{cassandra.keyspace}_system"
     environment = {
         **os.environ,
         "HUBBUB_DATA_DIR": str(tmp_path_factory.mktemp("hubbub")),
-        "HUBBUB_KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
-        "HUBBUB_CASSANDRA_KEYSPACE": cassandra.keyspace,
+        # Topics and tables of its own: other tests write records with origins that no router gave.
+        "HUBBUB_KAFKA_TOPIC_PREFIX": f"{kafka.topic_prefix}system-",
+        "HUBBUB_CASSANDRA_KEYSPACE": keyspace,
     }
     command = [sys.executable, "-m", "infra.cli"]
     started = subprocess.run(
@@ -110,6 +114,9 @@ def hubbub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield _from_status(status, environment)
     finally:
         subprocess.run([*command, "down"], env=environment, check=True, timeout=120)
+        database = connect(cassandra, keyspace="", prepare=False)
+        database.session.execute(f'DROP KEYSPACE IF EXISTS "{keyspace}"', timeout=60)
+        database.close()
 
 
 def _from_status(status: dict[str, Any], environment: dict[str, str]) -> Hubbub:
