@@ -2,9 +2,10 @@
 
 import logging
 import os
-import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,8 @@ _STATEMENTS: Final = {s.name: s for s in (MEMBERS, PROGRESS, PUT_MEMBER, PUT_PRO
 _MAX_FAILURES: Final = 5
 #: The largest batch, of a backlog of a million records, took 73 s on two busy cores.
 _PROGRESS_SECONDS: Final = 180.0
+#: How often the query is asked for what it finished.
+_FOLLOW_SECONDS: Final = 0.25
 
 
 def run() -> int:
@@ -81,7 +84,21 @@ def run() -> int:
         first_day=manifest.first_day,
         cached_rows=settings.cached_windows,
     )
-    engine = _Engine(spark, options, kafka.topic(HELD.name), folder, writer, Follower(store, clock, manifest.first_day))
+    engine = _Engine(
+        partial(
+            start_query,
+            spark,
+            options=options,
+            held_topic=kafka.topic(HELD.name),
+            write=writer.write,
+            folder=checkpoint.spark_folder(folder),
+            read_tasks=settings.read_tasks,
+        ),
+        spark,
+        folder,
+        writer,
+        Follower(store, clock, manifest.first_day),
+    )
 
     health = Health("analytics")
     health.add("cassandra", lambda: Check(store.reachable, "" if store.reachable else "does not answer"))
@@ -102,31 +119,28 @@ class _Engine:
 
     def __init__(
         self,
+        start: Callable[[], StreamingQuery],
         spark: SparkSession,
-        options: dict[str, str],
-        held_topic: str,
         folder: Path,
         writer: Writer,
         follower: Follower,
     ) -> None:
+        self._start = start
         self._spark = spark
-        self._options = options
-        self._held_topic = held_topic
         self._folder = folder
         self._writer = writer
         self.follower = follower
         self.progress = Progress(_PROGRESS_SECONDS)
         self.failures = 0
-        self._reports = Reports()
 
     def run(self, stopping: threading.Event, stop_seconds: float) -> int:
         """Run until `stopping` is set. Returns the exit code."""
-        self._spark.streams.addListener(self._reports)
         self._writer.watermark = self.follower.watermark
         try:
             while not stopping.is_set():
                 try:
                     query = self._start()
+                    log.info("query.started", checkpoint=str(self._folder))
                     if self._follow(query, stopping):
                         self._stop(query, stop_seconds)
                         return 0
@@ -144,32 +158,21 @@ class _Engine:
             return 0 if stopping.is_set() else 1
         return 0
 
-    def _start(self) -> StreamingQuery:
-        query = start_query(
-            self._spark,
-            options=self._options,
-            held_topic=self._held_topic,
-            write=self._writer.write,
-            folder=checkpoint.spark_folder(self._folder),
-        )
-        log.info("query.started", checkpoint=str(self._folder))
-        return query
-
     def _follow(self, query: StreamingQuery, stopping: threading.Event) -> bool:
         """Take reports until the query ends (False) or the role is to stop (True)."""
+        reports = Reports(query)
         while query.isActive and not stopping.is_set():
-            try:
-                batch = self._reports.queue.get(timeout=0.25)
-            except queue.Empty:
-                continue
-            if batch is not None:
+            batches = reports.take()
+            for batch in batches:
                 try:
                     self.follower.take(batch)
                 except Stopping:
-                    break
+                    return True
                 self._writer.watermark = batch.watermark
                 self.failures = 0
-            self.progress.beat()
+            if batches or not query.status["isTriggerActive"]:
+                self.progress.beat()
+            stopping.wait(_FOLLOW_SECONDS)
         return stopping.is_set()
 
     def _stop(self, query: StreamingQuery, seconds: float) -> None:

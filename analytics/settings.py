@@ -24,6 +24,8 @@ class Analytics(Section):
     """Where checkpoints are kept; `checkpoints` below the data directory when not set."""
     shuffle_partitions: int = Field(default=1, ge=1)
     """Partitions of the state: 1 on one machine, more on a cluster. Fixed for a checkpoint's life."""
+    read_tasks: int = Field(default=2, ge=1)
+    """Tasks a micro-batch reads the topics' partitions in; a cluster wants one a core."""
     state_store: Literal["memory", "rocksdb"] = "memory"
     """Where the query's state lives between batches. Fixed for a checkpoint's life."""
     max_offsets_per_trigger: int = Field(default=1_000_000, ge=1)

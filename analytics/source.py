@@ -32,6 +32,10 @@ def source_options(kafka: Kafka, max_offsets_per_trigger: int) -> dict[str, str]
         "startingOffsets": "earliest",
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": str(max_offsets_per_trigger),
+        # Spark reads what it knows to be there. A reader that begins while the fetch it left behind still waits for
+        # more has to wait as well: half a second a partition and batch at the client's default.
+        "kafka.fetch.max.wait.ms": "10",
+        "kafka.max.poll.records": "10000",
         **{f"kafka.{name}": value for name, value in java_security(kafka).items()},
     }
 

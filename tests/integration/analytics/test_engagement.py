@@ -16,7 +16,7 @@ from analytics.checkpoint import explain
 from analytics.engagement import by_minute, parsed
 from analytics.errors import CheckpointError
 from analytics.follower import Follower
-from analytics.query import Batch, Reports, start_query
+from analytics.query import Reports, start_query
 from analytics.rollups import estimate
 from analytics.source import source_options
 from analytics.store import Store
@@ -96,7 +96,6 @@ class Scene:
         self.spark, self.kafka, self.folder = spark, kafka, folder
         self.store = Store(database, threading.Event())
         self.points: list[Point] = []
-        self.reports = Reports()
 
     @contextmanager
     def running(self, folder: str) -> Iterator[StreamingQuery]:
@@ -114,23 +113,12 @@ class Scene:
             held_topic=self.kafka.topic(HELD.name),
             write=writer.write,
             folder=self.folder / folder,
+            read_tasks=1,
         )
-        self.spark.streams.addListener(self.reports)
         try:
             yield query
         finally:
             query.stop()
-            self.spark.streams.removeListener(self.reports)
-
-    def reported(self, query: StreamingQuery) -> list[Batch]:
-        """The reports of every batch up to the query's last."""
-        progress = query.lastProgress
-        assert progress is not None
-        found: list[Batch] = []
-        while not found or found[-1].batch_id < progress["batchId"]:
-            report = self.reports.queue.get(timeout=60)
-            found += [report] if report is not None else []
-        return found
 
 
 def rows_of(database: Database) -> set[tuple[object, ...]]:
@@ -157,12 +145,11 @@ def test_what_is_stored_equals_a_recount(
         query.processAllAvailable()
         assert stored_totals(database) == log.totals()
         assert stored_tallies(database) == log.tallies()
-        assert sum(batch.duplicates for batch in scene.reported(query)) == 50
+        assert sum(batch.duplicates for batch in Reports(query).take()) == 50
 
     before = rows_of(database)
     with scene.running("again") as query:
         query.processAllAvailable()
-        scene.reported(query)
     assert rows_of(database) == before
 
     with scene.running("first") as query:
@@ -174,7 +161,7 @@ def test_what_is_stored_equals_a_recount(
         query.processAllAvailable()
         log.beat(newest + timedelta(minutes=1))
         query.processAllAvailable()
-        batches = scene.reported(query)
+        batches = Reports(query).take()
     assert stored_totals(database) == log.totals()
     assert stored_tallies(database) == log.tallies()
     assert sum(batch.late for batch in batches) == 9

@@ -36,6 +36,9 @@ def test_late_events_and_duplicates_are_those_the_deduplication_dropped() -> Non
 
 
 def test_before_the_first_event_there_is_no_watermark() -> None:
+    without = report()
+    del without["eventTime"]
+    assert batch_of(without).watermark is None
     assert batch_of(report()).watermark is None
     assert batch_of(report(watermark="1970-01-01T00:00:00.000Z")).watermark is None
 
