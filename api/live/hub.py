@@ -113,8 +113,7 @@ class Hub:
             self._rings.append(self._ring(0, partitions))
         position.grow(partitions)
         for record in burst.records:
-            if position.advance(record):
-                self._rings[record.partition].append(record)
+            if position.advance(record) and self._rings[record.partition].append(record):
                 self._on_change(record)
                 if burst.live:
                     self.rates.count(record.tenant)
@@ -175,6 +174,10 @@ class Hub:
         known = asked.copy()
         tenant = subscriber.tenant
         missed = [r for r in missed if r.tenant == tenant and subscriber.wants(r.channel_id) and known.advance(r)]
+        first: dict[tuple[str, str], Record] = {}
+        for record in missed:
+            first.setdefault(record.copy_of, record)
+        missed = list(first.values())
         self._at().learn(known)
         self._token = None
         opening = self._attach(subscriber, True)

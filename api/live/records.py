@@ -25,8 +25,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     tenant: str
     channel_id: str | None
     type: str
+    id: str
     message_id: str
     value: bytes
+
+    @property
+    def copy_of(self) -> tuple[str, str]:
+        """What two copies of one event have in common, wherever they stand in the log."""
+        return self.tenant, self.id
 
     @property
     def size(self) -> int:
@@ -71,6 +77,7 @@ class Decoder:
             head.tenant,
             head.channel_id,
             head.type,
+            head.id,
             head.message_id or head.id,
             # A line break inside valid JSON is white space; in an SSE data line it would end the data.
             value if b"\n" not in value and b"\r" not in value else value.replace(b"\n", b" ").replace(b"\r", b" "),

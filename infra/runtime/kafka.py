@@ -28,6 +28,14 @@ log = structlog.get_logger("hubbub.kafka")
 Headers = list[tuple[str, str | bytes | None]]
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client that reported this can only be replaced.
+
+    A consumer that was fenced reports it among its messages under a code that does not call itself fatal.
+    """
+    return error.fatal() or error.code() == KafkaError._FATAL
+
+
 def client_config(settings: Kafka, client_id: str) -> dict[str, Any]:
     """What every librdkafka client shares."""
     config: dict[str, Any] = {
@@ -139,7 +147,7 @@ class DeliveringProducer:
             self._producer.poll(0.1)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self.fatal = error.str()
             log.error("producer.fatal", code=error.name())
             if self._on_fatal is not None:

@@ -16,7 +16,7 @@ from infra.contracts.topics import HELD
 from infra.runtime.clock import Clock
 from infra.runtime.errors import PreconditionError
 from infra.runtime.health import Progress
-from infra.runtime.kafka import consumer_config
+from infra.runtime.kafka import consumer_config, is_fatal
 from infra.runtime.settings import Kafka
 from infra.runtime.telemetry import HISTORY_PAUSED, LAG, UNEXPECTED
 from streams.history.cells import Cells, Step, Steps
@@ -153,7 +153,7 @@ class Writer:
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            if error.fatal():
+            if is_fatal(error):
                 self.fatal = error.name()
             log.warning("consumer.error", code=error.name())
             return
@@ -327,6 +327,7 @@ class Writer:
         self._confirmed.committed(offsets)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        fatal = is_fatal(error)
+        if fatal:
             self.fatal = error.name()
-        log.warning("consumer.error", code=error.name(), fatal=error.fatal())
+        log.warning("consumer.error", code=error.name(), fatal=fatal)

@@ -7,7 +7,7 @@ what `hubbub simulate --ledger FILE` wrote: every event with the outcome its sen
 import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,13 +47,34 @@ class Log:
     dead: dict[bytes, bytes] = field(default_factory=dict)
 
 
-def records(kafka: Kafka, topic: topics.Topic) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of every record of a topic up to its present end."""
+#: Offsets by topic (without prefix) and partition; nothing stands for the beginning.
+Since = Mapping[tuple[str, int], int]
+#: What the router writes.
+OUTPUTS = (topics.EVENTS, topics.EVENTS_BACKFILL, topics.SIGNALS, topics.HELD, topics.ACCOUNTING, topics.DLQ)
+
+
+def ends_of(kafka: Kafka) -> dict[tuple[str, int], int]:
+    """Where the topics the router writes end now."""
+    consumer = Consumer({**client_config(kafka, "audit"), "group.id": "audit"})
+    found = {}
+    for topic in OUTPUTS:
+        name = kafka.topic(topic.name)
+        for number in consumer.list_topics(name).topics[name].partitions:
+            found[topic.name, number] = consumer.get_watermark_offsets(TopicPartition(name, number))[1]
+    consumer.close()
+    return found
+
+
+def records(kafka: Kafka, topic: topics.Topic, since: Since) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of every record of a topic from `since` up to its present end."""
     name = kafka.topic(topic.name)
     consumer = Consumer({**client_config(kafka, "audit"), "group.id": "audit", "enable.auto.commit": False})
-    partitions = [TopicPartition(name, p, OFFSET_BEGINNING) for p in consumer.list_topics(name).topics[name].partitions]
+    partitions = [
+        TopicPartition(name, p, since.get((topic.name, p), OFFSET_BEGINNING))
+        for p in consumer.list_topics(name).topics[name].partitions
+    ]
     ends = {p.partition: consumer.get_watermark_offsets(p) for p in partitions}
-    waiting = {p for p, (low, high) in ends.items() if high > low}
+    waiting = {p for p, (low, high) in ends.items() if high > max(low, since.get((topic.name, p), 0))}
     consumer.assign(partitions)
     while waiting:
         for message in consumer.consume(5_000, timeout=5):
@@ -66,29 +87,34 @@ def records(kafka: Kafka, topic: topics.Topic) -> Iterator[tuple[bytes, bytes]]:
     consumer.close()
 
 
-def read_log(kafka: Kafka) -> Log:
-    """Read every topic the router writes."""
+def read_log(kafka: Kafka, since: Since | None = None, tenant: str | None = None) -> Log:
+    """Read every topic the router writes, as far as it is about one tenant, if one is named."""
     log = Log()
+    since = since or {}
     for topic, into in ((topics.EVENTS, log.first), (topics.EVENTS_BACKFILL, log.backfilled)):
-        for _, value in records(kafka, topic):
+        for _, value in records(kafka, topic, since):
             event = msgspec.json.decode(value, type=Event)
-            if event.type == events.HEARTBEAT:
+            if event.type == events.HEARTBEAT or tenant not in (None, event.tenant):
                 continue
             key = (event.tenant or "", event.id)
             into.setdefault(key, event)
             log.outcome[key].add("events")
             log.copies["events"] += 1
-    for _, value in records(kafka, topics.SIGNALS):
+    for _, value in records(kafka, topics.SIGNALS, since):
         event = msgspec.json.decode(value, type=Event)
+        if tenant not in (None, event.tenant):
+            continue
         log.outcome[event.tenant or "", event.id].add("signals")
-    for _, value in records(kafka, topics.HELD):
+    for _, value in records(kafka, topics.HELD, since):
         held = msgspec.json.decode(value, type=Held)
+        if tenant not in (None, held.event.tenant):
+            continue
         key = (held.event.tenant or "", held.event.id)
         log.held.setdefault(key, held)
         log.outcome[key].add("held" if held.verdict.action == "hold" else "blocked")
-    for record, value in records(kafka, topics.ACCOUNTING):
+    for record, value in records(kafka, topics.ACCOUNTING, since):
         log.accounting[record] = msgspec.json.decode(value, type=Accounting)
-    log.dead |= dict(records(kafka, topics.DLQ))
+    log.dead |= dict(records(kafka, topics.DLQ, since))
     return log
 
 
@@ -129,7 +155,7 @@ def ledger_kept(log: Log, ledger: Path, tenant: str) -> Claim:
     return claim
 
 
-def history_exact(log: Log, database: Database) -> Claim:
+def history_exact(log: Log, database: Database, only: str | None = None) -> Claim:
     """Messages in history are the messages of the log: none missing, none more, each in the state its changes gave."""
     claim = Claim("history equals the log")
     everything = {**log.backfilled, **log.first}
@@ -145,7 +171,7 @@ def history_exact(log: Log, database: Database) -> Claim:
     )
     for tenant, channel_id, bucket, sent_at, message_id, envelope, edit, deleted_at in rows:
         key = (tenant, message_id)
-        if envelope is None:
+        if envelope is None or only not in (None, tenant):
             continue  # a change whose message was never sent: hidden from readers
         event = sent.get(key)
         if event is None:
@@ -170,15 +196,16 @@ def history_exact(log: Log, database: Database) -> Claim:
     return claim
 
 
-def held_exact(log: Log, database: Database) -> Claim:
+def held_exact(log: Log, database: Database, only: str | None = None) -> Claim:
     """What is listed as held is what the router held."""
     claim = Claim("held messages equal the log", figure=f"{len(log.held):,} held or blocked")
-    rows = {(t, i) for t, i in database.session.execute("SELECT tenant, held_id FROM held_messages", timeout=60)}
-    claim.wrong = [f"{key}" for key in rows ^ set(log.held)]
+    rows = database.session.execute("SELECT tenant, held_id FROM held_messages", timeout=60)
+    found = {(tenant, held_id) for tenant, held_id in rows if only in (None, tenant)}
+    claim.wrong = [f"{key}" for key in found ^ set(log.held)]
     return claim
 
 
-def metrics_exact(log: Log, database: Database) -> Claim:
+def metrics_exact(log: Log, database: Database, only: str | None = None) -> Claim:
     """Every minute's counts equal a recount of the log, each event once."""
     claim = Claim("metric windows equal a recount")
     recount: Counter[tuple[str, str, datetime, str]] = Counter()
@@ -201,6 +228,8 @@ def metrics_exact(log: Log, database: Database) -> Claim:
         timeout=120,
     )
     for tenant, scope, start, *values in rows:
+        if only not in (None, tenant):
+            continue
         for measure, value in zip(counts, values, strict=True):
             if value:
                 stored[tenant, scope, start.replace(tzinfo=UTC), measure.name] = value

@@ -9,7 +9,18 @@ TOKENS = Tokens(Signer(b"secret"))
 
 
 def record(offset: int, src: tuple[int, int] | None = None, partition: int = 0) -> Record:
-    return Record(partition, offset, None if src is None else 0, src or (0, 0), "t", "c", "message.sent", "m", b"{}")
+    return Record(
+        partition,
+        offset,
+        None if src is None else 0,
+        src or (0, 0),
+        "t",
+        "c",
+        "message.sent",
+        f"{partition}-{offset}",
+        "m",
+        b"{}",
+    )
 
 
 def test_what_was_passed_is_not_passed_again() -> None:

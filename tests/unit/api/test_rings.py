@@ -1,3 +1,4 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,7 +7,7 @@ from api.live.rings import Ring
 
 
 def record(offset: int, size: int = 10) -> Record:
-    return Record(0, offset, None, (0, 0), "t", "c", "message.sent", "m", b"x" * size)
+    return Record(0, offset, None, (0, 0), "t", "c", "message.sent", f"e{offset}", "m", b"x" * size)
 
 
 @given(
@@ -37,3 +38,14 @@ def test_the_oldest_goes_first() -> None:
         ring.append(record(offset))
     assert [r.offset for r in ring.since(0)] == [2, 3, 4]
     assert ring.start == 2
+
+
+def test_a_second_copy_of_an_event_is_left_out_while_the_first_is_here() -> None:
+    ring = Ring(0, events=2, size=10_000)
+    first, second = record(0), msgspec.structs.replace(record(1), id="e0")
+    assert ring.append(first)
+    assert not ring.append(second)
+    assert ring.append(msgspec.structs.replace(second, tenant="other"))
+    ring.append(record(3))
+    assert [r.offset for r in ring.since(0)] == [1, 3]
+    assert ring.append(msgspec.structs.replace(second, offset=4))

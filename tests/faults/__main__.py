@@ -1,0 +1,132 @@
+"""`python -m tests.faults [ROW ...] [--quick]`: play rows of the fault matrix and the positive controls.
+
+A run counts only if every control is caught. Verdicts are kept by commit in `tests/faults/results`, so that a long run
+that was cut off goes on where it stopped.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.faults.rows import CONTROLS, QUICK, ROWS, Control, Row, body_of
+from tests.faults.scene import Verdict, play
+from tests.faults.stack import NotSettled, Stack
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Exit 0 when every row kept its promises and every control was caught."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, help="numbers of rows; all by default")
+    parser.add_argument("--quick", action="store_true", help="each role and engine once, then the controls")
+    parser.add_argument("--no-controls", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="play what has a verdict for this commit already")
+    options = parser.parse_args()
+    rows = [QUICK] if options.quick else [row for row in ROWS if not options.rows or row.number in options.rows]
+    plays: list[Row | Control] = [*rows, *([] if options.no_controls else CONTROLS)]
+    results = RESULTS / commit()
+    results.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="hubbub-faults-"))
+    stack = Stack(folder)
+    failed = 0
+    total = {"events": 0, "kills": 0}
+    began = time.monotonic()
+    up = False
+    try:
+        for one in plays:
+            file = results / f"{name_of(one)}.json"
+            if file.exists() and not options.again and not options.quick:
+                document = json.loads(file.read_text())
+            else:
+                if not up:
+                    stack.up()
+                    up = True
+                    print(f"ready after {time.monotonic() - began:.0f} s", flush=True)
+                document = run(stack, one, options.seed)
+                file.write_text(json.dumps(document, indent=1) + "\n")
+            failed += not document["ok"]
+            if isinstance(one, Row):
+                total["events"] += document["events"]
+                total["kills"] += document["kills"]
+            report(document)
+    finally:
+        if up:
+            stack.down()
+    print(
+        f"{len(plays) - failed} of {len(plays)} as they must be: {total['events']:,} events and"
+        f" {total['kills']:,} kills in {time.monotonic() - began:.0f} s"
+    )
+    if failed:
+        print(f"logs and ledgers are in {folder}")
+    else:
+        shutil.rmtree(folder)
+    return int(failed > 0)
+
+
+def name_of(one: Row | Control) -> str:
+    return f"row-{one.number:02d}" if isinstance(one, Row) else f"control-{one.name}"
+
+
+def run(stack: Stack, one: Row | Control, seed: int) -> dict[str, Any]:
+    """Play one row or control. A control is as it must be when the claim it breaks fails, and only then."""
+    name = name_of(one)
+    try:
+        if isinstance(one, Row):
+            verdict = play(stack, name, one.body, rate=one.rate, seed=seed)
+            return describe(name, one.what, verdict, ok=verdict.kept)
+        verdict = play(stack, name, body_of(one), rate=200, seed=seed, agree=10.0)
+    except NotSettled as error:
+        return {"name": name, "ok": False, "events": 0, "kills": 0, "error": str(error)}
+    caught = any(claim.wrong and claim.name.startswith(one.breaks) for claim in verdict.claims)
+    return describe(name, f"a {one.role} that is {one.name}: {one.breaks} must fail", verdict, ok=caught)
+
+
+def describe(name: str, what: str, verdict: Verdict, *, ok: bool) -> dict[str, Any]:
+    document = asdict(verdict)
+    document["claims"] = [
+        {"claim": c.name, "figure": c.figure, "wrong": len(c.wrong), "first": c.wrong[:5]} for c in verdict.claims
+    ]
+    return {"name": name, "what": what, "ok": ok, **document}
+
+
+def report(document: dict[str, Any]) -> None:
+    """Print one verdict."""
+    print(f"{'ok' if document['ok'] else 'FAILED':7} {document['name']}: {document.get('what', '')}")
+    if "error" in document:
+        print(f"        {document['error']}", flush=True)
+        return
+    print(
+        f"        {document['events']:,} events, {document['kills']} kills, {document['retried']} retried,"
+        f" slowest answer {document['slowest']:.1f} s, {document['seconds']:.0f} s"
+    )
+    for part, seconds in document["recovered"].items():
+        middle, most = statistics.median(seconds), max(seconds)
+        print(f"        {part}: caught up after {middle:.1f} s (most {most:.1f}, n={len(seconds)})")
+    for claim in document["claims"]:
+        if claim["wrong"]:
+            print(f"        {claim['claim']}: {claim['wrong']} wrong, such as {claim['first'][:2]}")
+    sys.stdout.flush()
+
+
+def commit() -> str:
+    """The commit that is played, with a mark when the work tree differs from it."""
+    here = Path(__file__).parent
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+    )
+    dirty = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=False)
+    return (head.stdout.strip() or "unknown") + ("-dirty" if dirty.stdout.strip() else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""A client that keeps an fsynced ledger of every event and of what it was told, and never lets go of an id.
+
+What it was not told (a lost connection, a 5xx, a retryable refusal) is sent again with the same id until it is told;
+an event follows its sender's last one into a channel only then, so the order of each sender is known.
+"""
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import httpx
+import msgspec
+import uuid_utils
+
+Outcome = Literal["accepted", "duplicate", "refused", "unknown"]
+
+_PAUSE: Final = 0.2
+_CHANNELS: Final = 8
+_WORDS: Final = ("quick", "brown", "foxes", "jump", "over", "lazy", "dogs", "and", "tell", "nobody")
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One event: `seq` counts the messages of a sender in a channel; `unknown` stands until another line follows."""
+
+    id: str
+    type: str
+    channel: str
+    sender: str
+    seq: int | None
+    text: str | None
+    outcome: Outcome
+    at: float
+
+
+class Ledger:
+    """The lines in a file, each on the disk before `write` returns. Thread safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[str, Line] = {}
+        self.counts: Counter[str] = Counter()
+        self._file = path.open("ab")
+        self._lock = threading.Lock()
+
+    def write(self, lines: list[Line]) -> None:
+        with self._lock:
+            self._file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            for line in lines:
+                # Told once that it is stored, told for ever: that a copy is a duplicate says the same.
+                if line.outcome != "duplicate" or self.lines[line.id].outcome == "unknown":
+                    self.lines[line.id] = line
+                self.counts[line.outcome] += 1
+
+
+class Load:
+    """Several connections at a steady rate, until `stop`."""
+
+    def __init__(
+        self, *, ingest_url: str, keys: dict[str, str], ledger: Path, rate: float, seed: int, connections: int = 4
+    ) -> None:
+        self.ledger = Ledger(ledger)
+        self._url = ingest_url + "/v1/events"
+        self._keys = keys
+        self._interval = 0.1
+        self._batch = max(1, round(rate * self._interval / connections))
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(n, random.Random(seed * 100 + n)), name=f"load-{n}", daemon=True)
+            for n in range(connections)
+        ]
+        self.slowest = 0.0
+        self.retried = 0
+
+    def start(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self, seconds: float = 120) -> None:
+        """Begin nothing new, and wait until every event sent was answered."""
+        self._stopping.set()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def accepted(self) -> int:
+        return sum(line.outcome in ("accepted", "duplicate") for line in self.ledger.lines.values())
+
+    def _run(self, number: int, rng: random.Random) -> None:
+        plan = self._plan(number, rng)
+        due = time.monotonic()
+        with httpx.Client(timeout=10) as client:
+            while not self._stopping.is_set():
+                key, events = next(plan)
+                self._send(client, key, events)
+                if rng.random() < 0.05:
+                    self._send(client, key, events)  # as a client does that lost the answer
+                due = max(due + self._interval, time.monotonic() - 1.0)
+                self._stopping.wait(max(0.0, due - time.monotonic()))
+
+    def _plan(self, number: int, rng: random.Random) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Batches without end; no sender is twice in one channel within a batch."""
+        pairs = [(f"u{number}-{n // _CHANNELS}", f"c{n % _CHANNELS}") for n in range(max(self._batch, 8) * 2)]
+        seqs: Counter[tuple[str, str]] = Counter()
+        sent: list[tuple[str, str]] = []
+        while True:
+            events = []
+            for pair in rng.sample(pairs, self._batch):
+                sender, channel = pair
+                common = {
+                    "id": str(uuid_utils.uuid7()),
+                    "time": (datetime.now(UTC) - timedelta(milliseconds=rng.randrange(50))).isoformat(),
+                    "channel_id": channel,
+                    "user_id": sender,
+                }
+                if sent and rng.random() < 0.1:
+                    message_id, where = rng.choice(sent)
+                    events.append(
+                        {
+                            **common,
+                            "channel_id": where,
+                            "type": "reaction.added",
+                            "message_id": message_id,
+                            "reaction": "+1",
+                        }
+                    )
+                    continue
+                seqs[pair] += 1
+                text = f"{seqs[pair]} " + " ".join(rng.choices(_WORDS, k=8))
+                events.append({**common, "type": "message.sent", "text": text})
+            yield "write", events
+            sent += [(e["id"], e["channel_id"]) for e in events if e["type"] == "message.sent"]
+            del sent[:-500]
+            if rng.random() < 0.1 and len(sent) > 50:
+                message_id, channel = sent.pop(rng.randrange(len(sent)))
+                change = {
+                    "id": str(uuid_utils.uuid7()),
+                    "time": datetime.now(UTC).isoformat(),
+                    "channel_id": channel,
+                    "user_id": "moderator",
+                    "message_id": message_id,
+                }
+                if rng.random() < 0.3:
+                    yield "server", [{**change, "type": "message.deleted"}]
+                else:
+                    yield "server", [{**change, "type": "message.edited", "text": "edited " + rng.choice(_WORDS)}]
+
+    def _send(self, client: httpx.Client, key: str, events: list[dict[str, Any]]) -> None:
+        """Send until every event has its answer. What is unknown when the load stops for good stays unknown."""
+        open_events = events
+        self.ledger.write([_line(e, "unknown") for e in events if e["id"] not in self.ledger.lines])
+        began = time.monotonic()
+        while open_events:
+            headers = {"Authorization": f"Bearer {self._keys[key]}"}
+            try:
+                reply = client.post(self._url, json=open_events, headers=headers)
+            except httpx.TransportError:
+                self.retried += 1
+                time.sleep(_PAUSE)  # a client's own pause between two attempts
+                continue
+            told, left = _read(reply, open_events)
+            if told:
+                self.ledger.write(told)
+            if left:
+                self.retried += 1
+                time.sleep(_PAUSE)
+            open_events = left
+        self.slowest = max(self.slowest, time.monotonic() - began)
+
+
+def _read(reply: httpx.Response, events: list[dict[str, Any]]) -> tuple[list[Line], list[dict[str, Any]]]:
+    """What the reply says of each event, and the events it leaves open."""
+    if reply.status_code == 200:
+        return [_line(e, "accepted" if reply.json()["accepted"] else "duplicate") for e in events], []
+    if reply.status_code == 207:
+        errors = {error["index"]: error for error in reply.json()["errors"]}
+        told, left = [], []
+        for index, event in enumerate(events):
+            if index not in errors:
+                told.append(_line(event, "accepted"))
+            elif errors[index]["retryable"]:
+                left.append(event)
+            else:
+                told.append(_line(event, "refused"))
+        return told, left
+    if 400 <= reply.status_code < 500 and reply.status_code != 429:
+        return [_line(e, "refused") for e in events], []
+    return [], events
+
+
+def _line(event: dict[str, Any], outcome: Outcome) -> Line:
+    text = event.get("text")
+    seq = int(text.split(" ", 1)[0]) if text and event["type"] == "message.sent" else None
+    return Line(
+        id=event["id"],
+        type=event["type"],
+        channel=event["channel_id"],
+        sender=event["user_id"],
+        seq=seq,
+        text=text,
+        outcome=outcome,
+        at=time.time(),
+    )
