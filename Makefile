@@ -3,6 +3,7 @@
 PYTHON ?= python3
 # Arguments of pytest and of `hubbub up`, such as `make test TESTS="tests/unit -k codec"` and `make up ARGS=--detach`
 TESTS ?=
+ROWS ?=
 ARGS ?=
 
 # Found or installed when a recipe first needs it, not when make reads this file.
@@ -14,7 +15,7 @@ sync = "$$uv" sync --frozen --inexact --all-extras --no-default-groups
 # What `make check` runs, one after the other; each must pass.
 checks = "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m infra.cli.reference --check"
 
-.PHONY: up down test check fmt
+.PHONY: up down test check faults faults-quick fmt
 
 ## Start Kafka, Cassandra, Spark and every role; Ctrl-C stops them. Java is looked for before anything is downloaded.
 up:
@@ -29,6 +30,16 @@ down:
 test:
 	@$(PYTHON) infra/local/java.py > /dev/null
 	@uv=$(uv) && "$$uv" sync --frozen --all-extras && $(run) pytest $(TESTS)
+
+## Rows of the fault matrix and the positive controls, on a Hubbub of their own: `make faults ROWS="1 7"`, all by default.
+faults:
+	@$(PYTHON) infra/local/java.py > /dev/null
+	@uv=$(uv) && "$$uv" sync --frozen --all-extras && $(run) python -m tests.faults $(ROWS)
+
+## Every role and engine hurt once at its worst point, and the controls.
+faults-quick:
+	@$(PYTHON) infra/local/java.py > /dev/null
+	@uv=$(uv) && "$$uv" sync --frozen --all-extras && $(run) python -m tests.faults --quick
 
 ## Lint, format, types, import rules, drift of what is generated.
 check:

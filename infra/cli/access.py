@@ -33,7 +33,13 @@ def create(
     if tenant not in directory.tenants:
         if not new_tenant:
             raise PreconditionError(f"there is no tenant {tenant}. Add --new-tenant to create it.")
-        made.append(msgspec.convert({"kind": "tenant", "id": tenant}, Tenant))
+        try:
+            made.append(msgspec.convert({"kind": "tenant", "id": tenant}, Tenant))
+        except msgspec.ValidationError:
+            raise typer.BadParameter(
+                "a tenant is named by up to 63 lower-case letters, digits and hyphens, a hyphen not first",
+                param_hint="--tenant",
+            ) from None
     secret = new_secret(scope[0])
     made.append(_key(secret, tenant, tuple(scope), name))
     control.publish(settings, made)

@@ -26,14 +26,12 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> int:
     """Exit 0 when every row kept its promises and every control was caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("rows", nargs="*", type=int, help="numbers of rows; all by default")
+    parser.add_argument("rows", nargs="*", help="numbers of rows and names of controls; all by default")
     parser.add_argument("--quick", action="store_true", help="each role and engine once, then the controls")
-    parser.add_argument("--no-controls", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="play what has a verdict for this commit already")
     options = parser.parse_args()
-    rows = [QUICK] if options.quick else [row for row in ROWS if not options.rows or row.number in options.rows]
-    plays: list[Row | Control] = [*rows, *([] if options.no_controls else CONTROLS)]
+    plays: list[Row | Control] = [QUICK, *CONTROLS] if options.quick else chosen(options.rows)
     results = RESULTS / commit()
     results.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="hubbub-faults-"))
@@ -71,6 +69,14 @@ def main() -> int:
     else:
         shutil.rmtree(folder)
     return int(failed > 0)
+
+
+def chosen(names: list[str]) -> list[Row | Control]:
+    """The rows and controls of these names, all if none is given."""
+    known: dict[str, Row | Control] = {str(row.number): row for row in ROWS} | {c.name: c for c in CONTROLS}
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"no such row or control: {', '.join(unknown)}. There are {', '.join(known)}.")
+    return [known[name] for name in names] if names else list(known.values())
 
 
 def name_of(one: Row | Control) -> str:

@@ -70,7 +70,7 @@ class Load:
         self._url = ingest_url + "/v1/events"
         self._keys = keys
         self._interval = 0.1
-        self._batch = max(1, round(rate * self._interval / connections))
+        self.batch = max(1, round(rate * self._interval / connections))
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(n, random.Random(seed * 100 + n)), name=f"load-{n}", daemon=True)
@@ -109,12 +109,12 @@ class Load:
 
     def _plan(self, number: int, rng: random.Random) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Batches without end; no sender is twice in one channel within a batch."""
-        pairs = [(f"u{number}-{n // _CHANNELS}", f"c{n % _CHANNELS}") for n in range(max(self._batch, 8) * 2)]
+        pairs = [(f"u{number}-{n // _CHANNELS}", f"c{n % _CHANNELS}") for n in range(max(self.batch, 8) * 2)]
         seqs: Counter[tuple[str, str]] = Counter()
         sent: list[tuple[str, str]] = []
         while True:
             events = []
-            for pair in rng.sample(pairs, self._batch):
+            for pair in rng.sample(pairs, self.batch):
                 sender, channel = pair
                 common = {
                     "id": str(uuid_utils.uuid7()),

@@ -35,7 +35,7 @@ class Scene:
         """SIGKILL a part and wait until all has caught up."""
         dead = self.stack.send_signal(part)
         self.kills += 1
-        self.recovered[part].append(self.stack.recover(part, dead))
+        self.recovered[part].append(self._recover(part, dead))
 
     def kill_soon(self, part: str, least: float, most: float) -> None:
         """SIGKILL a part after a random while, and go on as soon as its successor runs."""
@@ -50,27 +50,45 @@ class Scene:
         self.stack.arm(point)
         self.stack.fired(point)
         self.kills += 1
-        self.recovered[point].append(self.stack.recover(part, dead))
+        self.recovered[point].append(self._recover(part, dead))
 
     def freeze(self, part: str, seconds: float) -> None:
         """SIGSTOP a part for a while, then SIGCONT, and wait until all has caught up."""
         self.stack.send_signal(part, signal.SIGSTOP)
         time.sleep(seconds)  # the length of the freeze is the fault
+        began = time.monotonic()
         self.stack.send_signal(part, signal.SIGCONT)
-        self.recovered[f"{part} frozen {seconds:g} s"].append(self.stack.settle(times=2))
+        self._flow()
+        self.recovered[f"{part} frozen {seconds:g} s"].append(time.monotonic() - began)
 
     def terminate(self, part: str) -> None:
         """SIGTERM a part, and wait until all has caught up."""
         dead = self.stack.send_signal(part, signal.SIGTERM)
-        self.recovered[f"{part} terminated"].append(self.stack.recover(part, dead))
+        self.recovered[f"{part} terminated"].append(self._recover(part, dead))
 
     def kill_everything(self) -> None:
         """SIGKILL all there is, and bring it back with the one command."""
         self.kills += self.stack.kill_everything()
         began = time.monotonic()
         self.stack.up()
-        self.stack.settle(times=2)
+        self._flow()
         self.recovered["everything"].append(time.monotonic() - began)
+
+    def _recover(self, part: str, dead: int) -> float:
+        """Seconds until a part has a new process and events go through the whole again."""
+        began = time.monotonic()
+        self.stack.recover(part, dead)
+        self._flow()
+        return time.monotonic() - began
+
+    def _flow(self) -> None:
+        """Wait until more events are accepted and all has caught up: what looks ready may only not have noticed yet."""
+        accepted = self.load.ledger.counts["accepted"]
+        more = self.load.batch * 4
+        self.stack.wait(
+            lambda: self.load.ledger.counts["accepted"] >= accepted + more, 180, "events to be accepted again"
+        )
+        self.stack.settle(times=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +112,7 @@ class Verdict:
 def play(stack: Stack, name: str, body, *, rate: float, seed: int, agree: float = _AGREE_SECONDS) -> Verdict:
     """Run `body` under load and judge what is left when all has caught up."""
     began = time.monotonic()
-    tenant = f"{name}-{str(uuid_utils.uuid7())[-8:]}"
+    tenant = f"{name.replace('_', '-')}-{str(uuid_utils.uuid7())[-8:]}"
     keys = stack.tenant(tenant)
     stack.settle()
     since = audit.ends_of(stack.kafka)

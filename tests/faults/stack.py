@@ -49,10 +49,11 @@ class Stack:
         self.cassandra = Cassandra()
 
     def command(self, *words: str, seconds: float = 300) -> str:
-        """Run `hubbub WORDS` and return what it prints."""
+        """Run `hubbub WORDS` and return what it prints. Raises `RuntimeError` with what it complains of."""
+        known = {} if words[0] == "up" else {"HUBBUB_KAFKA_BOOTSTRAP": self.kafka.bootstrap}
         done = subprocess.run(
             [sys.executable, "-m", "infra.cli", *words],
-            env=self.environment,
+            env={**self.environment, **known},
             capture_output=True,
             text=True,
             check=False,
@@ -79,22 +80,12 @@ class Stack:
 
     def tenant(self, name: str) -> dict[str, str]:
         """A new tenant's keys by scope."""
-        keys: dict[str, str] = {}
-        environment = {**self.environment, "HUBBUB_KAFKA_BOOTSTRAP": self.kafka.bootstrap}
-        for scope in (Scope.WRITE, Scope.SERVER, Scope.READ):
-            made = subprocess.run(
-                [
-                    *(sys.executable, "-m", "infra.cli", "keys", "create"),
-                    *("--tenant", name, "--new-tenant", "--scope", scope.value),
-                ],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=60,
-            )
-            keys[scope.value] = made.stdout.strip()
-        return keys
+        return {
+            scope.value: self.command(
+                "keys", "create", "--tenant", name, "--new-tenant", "--scope", scope.value
+            ).strip()
+            for scope in (Scope.WRITE, Scope.SERVER, Scope.READ)
+        }
 
     def pids(self) -> dict[str, int]:
         """Every part that runs, by name."""

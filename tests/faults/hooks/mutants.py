@@ -7,6 +7,7 @@ nothing but the kill makes the difference.
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,24 @@ def early_ack(die_at: Die) -> None:
     from streams.pipeline import Pipeline
 
     apps = []
-    made, handle = agents.RouterApp.__init__, Pipeline.handle
+    made, handle, committable = agents.RouterApp.__init__, Pipeline.handle, Frontier.committable
 
     def remember(self: Any, *args: Any, **kwargs: Any) -> None:
         made(self, *args, **kwargs)
         apps.append(self)
 
+    def acknowledged(self: Any, tp: Any) -> int | None:
+        return (self.next_offset if _is_armed("mutant.early_ack") else partial(committable, self))(tp)
+
     async def acknowledge_first(self: Any, source: str, arrivals: Any) -> None:
         taken = list(arrivals)
-        if taken:
+        if taken and _is_armed("mutant.early_ack"):
             await apps[0].consumer.commit()
             die_at("mutant.early_ack")
         await handle(self, source, iter(taken))
 
     agents.RouterApp.__init__ = remember  # type: ignore[method-assign]
-    Frontier.committable = Frontier.next_offset  # type: ignore[method-assign]
+    Frontier.committable = acknowledged  # type: ignore[method-assign]
     Pipeline.handle = acknowledge_first  # type: ignore[method-assign]
 
 
