@@ -68,7 +68,7 @@ class Auditor:
 
     def run(self, stopping: threading.Event) -> None:
         """Compare until told to stop."""
-        self._start()
+        self.start()
         last = self._clock.monotonic()
         while not stopping.is_set() and self._reader.fatal is None:
             self.read()
@@ -76,7 +76,8 @@ class Auditor:
                 last = self._clock.monotonic()
                 self.check()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin where the process before was done. Raises `Unreachable`, or one of `PASSING`."""
         now = self._clock.now()
         resume = self._store.resume_from()
         earliest = now - timedelta(hours=self._settings.catch_up_hours)
