@@ -38,9 +38,12 @@ def ledger(
         print_json(found)
     else:
         print_table(
-            ("MINUTE", "ACCEPTED", "EVENTS", "SIGNALS", "HELD", "BLOCKED", "DLQ", "DUPLICATES", "STATE", "WHERE"),
+            ("MINUTE", "ACCEPTED", "EVENTS", "SIGNALS", "HELD", "BLOCKED", "DLQ", "DUP", "STATE"),
             [_row(minute) for minute in found["minutes"]],
         )
+        for minute in found["minutes"]:
+            if minute["stage"] is not None:
+                typer.echo(_verdict(minute))
         for line in advice(found):
             note(line)
     if any(minute["state"] == State.DIFFERENT for minute in found["minutes"]):
@@ -62,14 +65,18 @@ def advice(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _row(minute: dict[str, Any]) -> tuple[Any, ...]:
-    where = ""
-    if minute["stage"] is not None:
-        where = str(minute["stage"])
-        if minute["expected"] is not None:
-            where += f" {minute['found']:,} of {minute['expected']:,}"
-        if minute["src"] is not None:
-            where += f", at {minute['src']}"
+def _row(minute: dict[str, Any]) -> tuple[str, ...]:
     outcomes = ("accepted", "events", "signals", "held", "blocked", "dlq", "duplicates")
-    start = datetime.fromisoformat(minute["start"])
-    return (f"{start:%Y-%m-%d %H:%M}Z", *(f"{minute[o]:,}" for o in outcomes), minute["state"], where)
+    return (_at(minute), *(f"{minute[outcome]:,}" for outcome in outcomes), minute["state"])
+
+
+def _verdict(minute: dict[str, Any]) -> str:
+    """A line for a minute that is late or different: at which stage, and by how much."""
+    line = f"{_at(minute)} {minute['state']} at {minute['stage']}"
+    if minute["expected"] is not None:
+        line += f": {minute['found']:,} of {minute['expected']:,}"
+    return line if minute["src"] is None else f"{line} ({minute['src']})"
+
+
+def _at(minute: dict[str, Any]) -> str:
+    return f"{datetime.fromisoformat(minute['start']):%H:%MZ}"

@@ -51,6 +51,7 @@ class Auditor:
         self._read_until: datetime | None = None
         self._told: dict[tuple[str, datetime], tuple[State, Stage | None]] = {}
         self._unreadable = 0
+        self._inputs_wait = self._outputs_wait = False
         self.progress = Progress(settings.stall_seconds)
 
     @property
@@ -107,10 +108,14 @@ class Auditor:
                 self._unreadable += 1
                 if self._unreadable == 1:
                     log.warning("ledger.unreadable", topic=tp[0], partition=tp[1], error=type(error).__name__)
+            if self._read_until is None:
+                self.progress.beat()  # catching up after a stop is progress, too
         most = self._settings.open_records
-        # Never both at once, or neither could settle the other.
-        ahead = books.unclaimed > most
-        self._reader.pace(inputs=not ahead, outputs=ahead or books.unread <= most)
+        # Read again at half of that, since each pause drops what was fetched. Never both sides wait, or neither could
+        # settle the other.
+        self._inputs_wait = books.unclaimed > (most // 2 if self._inputs_wait else most)
+        self._outputs_wait = not self._inputs_wait and books.unread > (most // 2 if self._outputs_wait else most)
+        self._reader.pace(inputs=not self._inputs_wait, outputs=not self._outputs_wait)
 
     @staticmethod
     def _take(books: Books, tp: TP, message: Message, now: float) -> None:
@@ -132,8 +137,11 @@ class Auditor:
                 self._snapshot = self._look()
             if self._reader.reached(self._snapshot.ends):
                 self._learn(self._snapshot)
+                self._compare()
+                self.progress.beat()
                 self._snapshot = self._look()
-            self._compare()
+            else:
+                self._compare()
         except KafkaException as error:
             log.warning("kafka.unavailable", error=error.args[0].name())
         except PASSING as error:
@@ -171,7 +179,6 @@ class Auditor:
         self._store.write_progress(from_ms(books.resume_from_ms), self._read_until, now)
         LEDGER_OPEN.set(books.open_records)
         LEDGER_LAG.set(max(0.0, (now - self._read_until).total_seconds()))
-        self.progress.beat()
 
     def _tell(self, minutes: list[Minute]) -> None:
         """Log what became late or different, or healed, once; count both by stage."""
