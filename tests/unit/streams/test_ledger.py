@@ -91,16 +91,17 @@ def test_a_minute_that_every_stage_agrees_on_is_balanced_and_adds_up():
 
 def test_replays_of_the_router_count_once_before_and_after_the_record_is_settled():
     desk = Desk()
-    desk.put(0, acme=2)
-    for _ in range(2):
-        desk.claim(0, 2, {"acme": {"events": 2}})
+    desk.put(0, acme=3)
+    for _ in range(3):
+        desk.claim(0, 3, {"acme": {"events": 3}})
         desk.output(0, 0, "acme")
-    desk.output(0, 1, "acme")
-    for index in range(2):
-        desk.output(0, index, "acme")
-    desk.claim(0, 2, {"acme": {"events": 2}})
+    assert desk.judged(router=0)["acme"].events == 1
+    for _ in range(2):
+        for index in range(3):
+            desk.output(0, index, "acme")
+        desk.claim(0, 3, {"acme": {"events": 3}})
     found = desk.judged()["acme"]
-    assert (found.accepted, found.events, found.state) == (2, 2, State.BALANCED)
+    assert (found.accepted, found.events, found.state) == (3, 3, State.BALANCED)
     assert desk.books.open_records == desk.books.unread == desk.books.unclaimed == 0
 
 
