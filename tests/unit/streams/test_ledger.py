@@ -177,6 +177,16 @@ def test_history_and_analytics_that_have_not_followed_are_late_and_named_in_this
     assert desk.judged(history=2, analytics=2)["acme"].state is State.BALANCED
 
 
+def test_history_is_asked_for_the_last_record_of_a_minute_in_whatever_order_they_settle():
+    desk = Desk()
+    for offset in (0, 1):
+        desk.put(offset, acme=1)
+        desk.output(offset, 0, "acme")
+    for offset in (1, 0):
+        desk.claim(offset, 1, {"acme": {"events": 1}})
+    assert desk.judged(history=1)["acme"].stage is Stage.HISTORY
+
+
 def test_a_minute_is_not_balanced_before_all_of_it_is_read():
     desk = Desk()
     desk.whole(0)
