@@ -135,6 +135,8 @@ class Auditor:
         try:
             if self._snapshot is None:
                 self._snapshot = self._look()
+            if self._reader.fatal is not None:
+                return
             if self._reader.reached(self._snapshot.ends):
                 self._learn(self._snapshot)
                 self._compare()

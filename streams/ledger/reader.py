@@ -94,7 +94,13 @@ class Reader:
             log.info("ledger.reads" if reads else "ledger.waits", side=side)
 
     def ends(self) -> dict[TP, int]:
-        """Where every partition ends now. Raises KafkaException."""
+        """Where every partition ends now. Raises KafkaException.
+
+        A partition that was added ends this reader: what stands there would seem lost. The next one begins with it.
+        """
+        if added := set(self._partitions()) - self.positions.keys():
+            log.warning("ledger.partitions_added", partitions=sorted(f"{topic}/{number}" for topic, number in added))
+            self.fatal = "partitions were added"
         latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = self._admin.list_offsets(dict.fromkeys(map(self._there, self.positions), latest), request_timeout=5)
         return {self._here(place): result.result(_TIMEOUT).offset for place, result in asked.items()}

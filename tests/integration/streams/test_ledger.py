@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import NewPartitions
 
 from infra.contracts import codec, placement, tables, topics
 from infra.contracts.events import Event
@@ -97,6 +98,10 @@ class Pipeline:
         for done in self._admin.alter_consumer_group_offsets(request).values():
             assert all(place.error is None for place in done.result(20).topic_partitions or [])
 
+    def add_partition(self, topic: str) -> None:
+        for done in self._admin.create_partitions([NewPartitions(self._kafka.topic(topic), 9)]).values():
+            done.result(20)
+
     def close(self) -> None:
         self._producer.close(5)
 
@@ -136,13 +141,25 @@ class Audit:
         """Step until the minute is stored so; its row."""
 
         def so() -> bool:
-            self.auditor.read()
-            self.auditor.check()
+            self.step()
             return [row[8:10] for row in self.rows(tenant, start)] == [(state.value, stage and stage.value)]
 
         wait_until(so, 40)
         ((_, *row),) = self.rows(tenant, start)
         return tuple(row)
+
+    @property
+    def fatal(self) -> str | None:
+        return self._reader.fatal
+
+    def step(self) -> None:
+        self.auditor.read()
+        self.auditor.check()
+
+    def has_ended(self) -> bool:
+        """Whether one more step leaves it in need of a restart."""
+        self.step()
+        return self.fatal is not None
 
     def close(self) -> None:
         self._reader.close()
@@ -202,5 +219,8 @@ def test_a_lost_record_is_named_by_minute_and_stage_and_heals(
         row = audit.wait_for("acme", start, State.DIFFERENT, Stage.ROUTER)
         assert row[11] == "ingest/2/2"
         assert row[9] - row[10] == 1
+        assert audit.fatal is None
+        pipeline.add_partition("signals")
+        wait_until(audit.has_ended, 40)
     finally:
         audit.close()
