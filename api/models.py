@@ -302,6 +302,50 @@ class TraceBody(Model):
     seconds: float
 
 
+class LedgerMinuteBody(Model):
+    """A minute of input records by their append time: accepted = events + signals + held + blocked + dlq + duplicates.
+
+    `accepted` is counted in the input itself, `duplicates` is the router's claim, the rest is counted where it stands.
+    """
+
+    start: datetime
+    end: datetime
+    state: str
+    """`open`, `balanced`, `late`: a stage has not followed in its time, or `different`: something is not where it
+    should be."""
+    stage: str | None
+    """The first stage that is late or different: `ingest-to-router`, `router-to-topics`, `topics-to-ledger`,
+    `topics-to-history` or `topics-to-analytics`."""
+    expected: int | None
+    """How many elements that stage was to have."""
+    found: int | None
+    """How many it has."""
+    src: str | None
+    """An input record that shows it: topic/partition/offset."""
+    accepted: int
+    events: int
+    signals: int
+    held: int
+    blocked: int
+    dlq: int
+    duplicates: int
+
+
+class LedgerBody(Model):
+    """The ledger of the newest minutes, oldest first. Nothing was accepted in a minute without entry."""
+
+    minutes: list[LedgerMinuteBody]
+    since: Annotated[datetime, Field(alias="from")]
+    until: Annotated[datetime, Field(alias="to")]
+    """Exclusive: the end of the minute that is now."""
+    as_of: datetime | None
+    """When the ledger last compared; null before the first time."""
+    watermark: datetime | None
+    """All that was accepted before this moment has been read."""
+    lag_seconds: float | None
+    """How far the watermark is behind the clock."""
+
+
 _REFUSALS = {
     400: "The request cannot be answered as put",
     401: "No valid key",

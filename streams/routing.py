@@ -22,22 +22,13 @@ from infra.runtime.settings import Kafka
 from streams.dead_letter import INTERNAL, MAX_BYTES, letter_headers
 from streams.deliveries import Output
 from streams.steps.judging import JUDGED, Judge, Judgement
-from streams.steps.stamping import check_tenant, stamp
+from streams.steps.stamping import check_tenant, stamp, tenant_of
 
 log = structlog.get_logger("hubbub.router")
 
 _encode = msgspec.json.Encoder().encode
 #: Indices as they stand at the end of a `src` header.
 _INDEX: Final = tuple(b"%d" % number for number in range(4_096))
-
-
-class _Named(msgspec.Struct):
-    """What an element that breaks the contract may still tell: whose it is."""
-
-    tenant: str | None = None
-
-
-_named = msgspec.json.Decoder(_Named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +170,7 @@ class Router:
             value = value[:MAX_BYTES]
         headers = letter_headers(src, stage, error, record.appended_at, record.headers)
         routed.outputs.append(Output(self._dlq, value, src.encode(), headers))
-        routed.tally[_tenant_of(value, index), "dlq"] += 1
+        routed.tally["" if index == h.WHOLE else tenant_of(value), "dlq"] += 1
 
     def _blame(self, routed: Routed, record: Record, index: int, value: bytes, error: Exception) -> None:
         """An exception no rule foresaw: the element is kept like poison, but it counts against us."""
@@ -198,12 +189,3 @@ class Router:
             tenants.setdefault(tenant, {})[outcome] = number
         value = _encode(Accounting(appended_at=record.appended_at, accepted=routed.accepted, tenants=tenants))
         return Output(self._accounting, value, prefix[:-1], [(h.SRC, prefix + b"%d" % h.WHOLE)])
-
-
-def _tenant_of(value: bytes, index: int) -> str:
-    if index == h.WHOLE:
-        return ""
-    try:
-        return check_tenant(_named.decode(value).tenant)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Invalid):
-        return ""

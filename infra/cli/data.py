@@ -11,7 +11,7 @@ from infra.cli import access
 from infra.cli.output import AsJson, note, print_json, print_table
 from infra.cli.stack import running
 from infra.contracts.control import Scope
-from infra.runtime.errors import PreconditionError
+from infra.runtime.errors import PreconditionError, Unreachable
 from infra.runtime.settings import Runtime
 
 Url = Annotated[str, typer.Option(help="Address; by default of the Hubbub that runs here.")]
@@ -99,13 +99,7 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Say what became of an event: accepted, judged, stored, counted. Exit 1 if nothing is known of it."""
-    reply = httpx.get(
-        f"{url or _here('api')}/v1/events/{event_id}/trace",
-        headers={"Authorization": f"Bearer {key or _demo(Scope.READ)}"},
-        timeout=60,
-    )
-    if reply.status_code in (401, 403, 503):
-        raise PreconditionError(reply.json()["detail"])
+    reply = ask(f"/v1/events/{event_id}/trace", url, key)
     found = reply.json()
     if as_json:
         print_json(found)
@@ -115,6 +109,20 @@ def trace(
         print_table(("WHAT", "FOUND"), _flat(found))
     if reply.status_code != 200:
         raise typer.Exit(1)
+
+
+def ask(path: str, url: str = "", key: str = "") -> httpx.Response:
+    """What the read API answers. Raises `PreconditionError` when it may not be asked or cannot answer now."""
+    address = url or _here("api")
+    try:
+        reply = httpx.get(
+            f"{address}{path}", headers={"Authorization": f"Bearer {key or _demo(Scope.READ)}"}, timeout=60
+        )
+    except httpx.TransportError as error:
+        raise Unreachable("the read API", address, "See `hubbub status`.") from error
+    if reply.status_code in (401, 403, 503):
+        raise PreconditionError(reply.json()["detail"])
+    return reply
 
 
 def _here(role: str) -> str:

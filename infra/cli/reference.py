@@ -24,6 +24,7 @@ _SETTINGS_MODULES = (
     "ingest.settings",
     "streams.settings",
     "streams.history.settings",
+    "streams.ledger.settings",
     "analytics.settings",
     "api.settings",
 )

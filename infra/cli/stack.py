@@ -21,6 +21,7 @@ class Role(StrEnum):
     ROUTER = "router"
     HISTORY = "history"
     ANALYTICS = "analytics"
+    LEDGER = "ledger"
     API = "api"
 
 
@@ -30,6 +31,7 @@ ROLES = {
     Role.ROUTER: "streams.router",
     Role.HISTORY: "streams.history.role",
     Role.ANALYTICS: "analytics.role",
+    Role.LEDGER: "streams.ledger.role",
     Role.API: "api.role",
 }
 

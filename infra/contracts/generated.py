@@ -11,6 +11,7 @@ import msgspec
 
 from infra.contracts import events as e
 from infra.contracts.control import ApiKey, Scope, Tenant
+from infra.contracts.ledger import Minute, Stage, State
 from infra.contracts.problems import Accepted, Problem
 from infra.contracts.records import Accounting, Action, Held, Judged, Verdict
 
@@ -20,6 +21,7 @@ _SCHEMAS: dict[str, Any] = {
     "held": Held,
     "judged": Judged,
     "accounting": Accounting,
+    "ledger_minute": Minute,
     "tenant": Tenant,
     "api_key": ApiKey,
     "accepted": Accepted,
@@ -84,6 +86,22 @@ def examples() -> dict[str, Any]:
             appended_at=_AT + timedelta(milliseconds=47),
             accepted=3,
             tenants={"demo": {"events": 1, "held": 1}, "": {"dlq": 1}},
+        ),
+        "records/ledger_minute.json": Minute(
+            tenant="demo",
+            start=_AT.replace(second=0, microsecond=0),
+            accepted=482,
+            events=401,
+            signals=73,
+            held=4,
+            blocked=1,
+            dlq=0,
+            duplicates=2,
+            state=State.DIFFERENT,
+            stage=Stage.TOPICS,
+            expected=480,
+            found=479,
+            src="ingest/3/1042",
         ),
         "control/tenant.json": Tenant(id="demo", name="Demo community", timezone="Europe/Berlin"),
         "control/key.json": ApiKey(

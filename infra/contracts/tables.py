@@ -197,6 +197,25 @@ PROGRESS: Final = _s(
     " FROM analytics_progress WHERE query = ?",
 )
 
+# The ledger. A row is a `ledger.Minute`, by the UTC day of its start; `ledger_progress` has one row.
+PUT_LEDGER_MINUTE: Final = _s(
+    "put_ledger_minute",
+    "INSERT INTO ledger_minutes (tenant, day, minute, accepted, events, signals, held, blocked, dlq, duplicates,"
+    " state, stage, expected, found, src, checked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+LEDGER_MINUTES: Final = _s(
+    "ledger_minutes",
+    "SELECT minute, accepted, events, signals, held, blocked, dlq, duplicates, state, stage, expected, found, src"
+    " FROM ledger_minutes WHERE tenant = ? AND day = ? AND minute >= ? AND minute < ?",
+)
+PUT_LEDGER_PROGRESS: Final = _s(
+    "put_ledger_progress",
+    "INSERT INTO ledger_progress (ledger, resume_from, read_until, checked_at) VALUES ('minutes', ?, ?, ?)",
+)
+LEDGER_PROGRESS: Final = _s(
+    "ledger_progress", "SELECT resume_from, read_until, checked_at FROM ledger_progress WHERE ledger = 'minutes'"
+)
+
 STATEMENTS: Final = {value.name: value for value in list(globals().values()) if isinstance(value, Statement)}
 
 #: The metrics query whose windows are published; a new version starts a new checkpoint.

@@ -83,6 +83,8 @@ class Listen(Section):
     """Port of the history writer's health and metrics."""
     analytics_port: int = 8083
     """Port of the analytics query's health and metrics."""
+    ledger_port: int = 8085
+    """Port of the ledger's health and metrics."""
     api_port: int = 8090
     """Port of the read API and dashboard."""
 

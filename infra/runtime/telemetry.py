@@ -39,3 +39,9 @@ WINDOW_ROWS: Final = Counter("hubbub_analytics_rows_total", "Metric window rows 
 WATERMARK_SECONDS: Final = Gauge("hubbub_analytics_watermark_lag_seconds", "How far the watermark is behind the clock")
 TRIGGER_SECONDS: Final = Histogram("hubbub_analytics_trigger_seconds", "One micro-batch", buckets=_SECONDS)
 LATE: Final = Counter("hubbub_analytics_late_events_total", "Events behind the watermark")
+
+LEDGER_MINUTES: Final = Gauge(
+    "hubbub_ledger_minutes", "Minutes in which a stage is late or different, over all tenants", ["state", "stage"]
+)
+LEDGER_OPEN: Final = Gauge("hubbub_ledger_open_records", "Input records of which not everything has been seen yet")
+LEDGER_LAG: Final = Gauge("hubbub_ledger_lag_seconds", "How far what the ledger has read is behind the clock")

@@ -4,11 +4,22 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from infra.contracts.clock_rule import stamp_time
 from infra.contracts.events import Event, Invalid
 
 #: How far a clock of ours may run ahead of the broker's before the broker's is believed.
 MAX_AHEAD: Final = timedelta(seconds=10)
+
+
+class _Named(msgspec.Struct):
+    """What an element that breaks the contract may still tell: whose it is."""
+
+    tenant: str | None = None
+
+
+_named = msgspec.json.Decoder(_Named)
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -19,6 +30,14 @@ def check_tenant(tenant: str | None) -> str:
     if not _TENANT.fullmatch(tenant):
         raise Invalid("invalid_field", "tenant", "this is not the name of a tenant")
     return tenant
+
+
+def tenant_of(element: bytes | msgspec.Raw) -> str:
+    """Whose element of a frame this is, whatever else is wrong with it; empty when that cannot be read."""
+    try:
+        return check_tenant(_named.decode(element).tenant)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Invalid):
+        return ""
 
 
 def stamp(event: Event, appended_at: datetime, historical: bool) -> bool:

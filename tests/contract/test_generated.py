@@ -5,6 +5,7 @@ import pytest
 
 from infra.contracts import codec, events, generated
 from infra.contracts.control import Control
+from infra.contracts.ledger import Minute
 from infra.contracts.records import Accounting, Held, Judged
 
 FILES = generated.files()
@@ -41,6 +42,7 @@ def test_an_example_frame_splits_into_events():
         ("records/held.json", Held),
         ("records/verdicts.json", Judged),
         ("records/accounting.json", Accounting),
+        ("records/ledger_minute.json", Minute),
         ("control/tenant.json", Control),
         ("control/key.json", Control),
     ],

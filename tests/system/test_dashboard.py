@@ -235,6 +235,19 @@ def test_the_keyboard_reaches_everything(visit: Visit, channel: str) -> None:
     expect(page.locator("#range [data-grain='15m']")).to_have_attribute("aria-checked", "true")
 
 
+def test_the_ledger_says_of_each_minute_where_everything_is(visit: Visit, channel: str) -> None:
+    visit.sign_in(channel)
+    page = visit.page
+    balanced = page.locator("#ledger [data-state=balanced]").first
+    expect(balanced).to_be_visible(timeout=NUMBERS_MS)
+    balanced.click()
+    expect(page.locator("#ledger-minute")).to_contain_text("accepted")
+    expect(page.locator("#ledger [aria-pressed=true]")).to_have_count(1)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    expect(page.locator("#ledger button:focus")).to_have_attribute("aria-pressed", "true")
+
+
 def test_signing_out_closes_the_door(visit: Visit, channel: str) -> None:
     visit.sign_in(channel)
     visit.page.click("#sign-out")

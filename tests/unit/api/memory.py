@@ -33,6 +33,9 @@ class MemoryDatabase:
         self.windows: dict[tuple[str, str, str, str, str], dict[datetime, dict[str, Any]]] = {}
         self.members: dict[tuple[str, str, str, datetime], list[tuple[str, int, int, int]]] = {}
         self.held: dict[tuple[str, str], list[tuple[str, str, str, str | None]]] = {}
+        #: By tenant and day: rows of `tables.LEDGER_MINUTES` with an aware start.
+        self.ledger: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+        self.ledger_progress: tuple[datetime, datetime, datetime] | None = None
         self.progress: tuple[datetime, str, datetime] | None = None
 
     def put(self, event: Event, *, edit: Event | None = None, deleted: bool = False, created: bool = True) -> None:
@@ -138,6 +141,13 @@ class MemoryDatabase:
             return []
         watermark, offsets, written_at = self.progress
         return [(7, naive(watermark), offsets, None, 0, 0, naive(written_at))]
+
+    def _ledger_minutes(self, tenant: str, day: str, start: datetime, end: datetime) -> Iterable[tuple[Any, ...]]:
+        rows = sorted(self.ledger.get((tenant, day), ()), reverse=True)
+        return [(naive(row[0]), *row[1:]) for row in rows if start <= row[0] < end]
+
+    def _ledger_progress(self) -> Iterable[tuple[Any, ...]]:
+        return [] if self.ledger_progress is None else [tuple(naive(moment) for moment in self.ledger_progress)]
 
     def _bucket_plan(self) -> Iterable[tuple[Any, ...]]:
         return []

@@ -1,0 +1,160 @@
+"""Reads what the ledger compares: every partition of its topics from a moment on, without a group to rebalance."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from infra.contracts.events import to_ms
+from infra.runtime.errors import Unreachable
+from infra.runtime.kafka import admin, consumer_config
+from infra.runtime.settings import Kafka
+from streams.ledger.books import TP
+from streams.ledger.observations import INPUTS, TOPICS
+
+log = structlog.get_logger("hubbub.ledger")
+
+_BATCH: Final = 2_000
+_TIMEOUT: Final = 10.0
+#: An output is appended after its input, by another broker's clock maybe.
+_SKEW: Final = timedelta(seconds=5)
+
+
+class Reader:
+    """One consumer, assigned by hand. It commits nothing: a restart reads again from the moment it is given."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._prefix = len(kafka.topic_prefix)
+        self._admin: AdminClient = admin(kafka)
+        self._paused = {"inputs": False, "outputs": False}
+        #: The next offset to be read.
+        self.positions: dict[TP, int] = {}
+        self.fatal: str | None = None
+        self._consumer = Consumer(
+            consumer_config(
+                kafka,
+                "hubbub-ledger",
+                kafka.group("ledger"),
+                **{
+                    # An auditor is in no hurry: fewer, fuller fetches cost the broker and this process less.
+                    "fetch.min.bytes": 64 * 1024,
+                    "fetch.wait.max.ms": 500,
+                    "queued.min.messages": 10_000,
+                    "queued.max.messages.kbytes": 32 * 1024,
+                    "error_cb": self._on_error,
+                },
+            )
+        )
+
+    def start(self, moment: datetime) -> dict[TP, int]:
+        """Begin with what was appended from this moment on. Returns the first offset of each input partition.
+
+        Raises `Unreachable`.
+        """
+        try:
+            partitions = self._partitions()
+            for names, since in ((INPUTS, moment), (set(TOPICS) - set(INPUTS), moment - _SKEW)):
+                self.positions |= self._offsets_at([tp for tp in partitions if tp[0] in names], since)
+            self._consumer.assign([self._there(tp, offset) for tp, offset in self.positions.items()])
+        except KafkaException as error:
+            raise Unreachable("Kafka", self._kafka.bootstrap, "Is it running? See HUBBUB_KAFKA_BOOTSTRAP.") from error
+        return {tp: offset for tp, offset in self.positions.items() if tp[0] in INPUTS}
+
+    def read(self, seconds: float) -> Iterable[tuple[TP, Message]]:
+        """What has come, waiting at most so long. Each is counted as read when it is asked for."""
+        for message in self._consumer.consume(_BATCH, seconds):
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+                continue
+            tp = ((message.topic() or "")[self._prefix :], message.partition() or 0)
+            yield tp, message
+            self.positions[tp] = (message.offset() or 0) + 1
+
+    def pace(self, *, inputs: bool, outputs: bool) -> None:
+        """Whether to read on in the inputs, and in what the router writes."""
+        for side, reads in (("inputs", inputs), ("outputs", outputs)):
+            if reads is not self._paused[side]:
+                continue
+            partitions = [self._there(tp) for tp in self.positions if (tp[0] in INPUTS) is (side == "inputs")]
+            # A pause drops what was fetched ahead; the client goes on behind what it last handed over.
+            (self._consumer.resume if reads else self._consumer.pause)(partitions)
+            self._paused[side] = not reads
+            log.info("ledger.reads" if reads else "ledger.waits", side=side)
+
+    def ends(self) -> dict[TP, int]:
+        """Where every partition ends now. Raises KafkaException.
+
+        A partition that was added ends this reader: what stands there would seem lost. The next one begins with it.
+        """
+        if added := set(self._partitions()) - self.positions.keys():
+            log.warning("ledger.partitions_added", partitions=sorted(f"{topic}/{number}" for topic, number in added))
+            self.fatal = "partitions were added"
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = self._admin.list_offsets(dict.fromkeys(map(self._there, self.positions), latest), request_timeout=5)
+        return {self._here(place): result.result(_TIMEOUT).offset for place, result in asked.items()}
+
+    def committed(self, role: str) -> dict[TP, int]:
+        """The offsets that a role has committed. Raises KafkaException."""
+        request = [ConsumerGroupTopicPartitions(self._kafka.group(role))]
+        (asked,) = self._admin.list_consumer_group_offsets(request, request_timeout=5).values()
+        found = asked.result(_TIMEOUT).topic_partitions or []
+        return {self._here(place): place.offset for place in found if place.offset >= 0}
+
+    def here(self, offsets: Mapping[str, Mapping[str, int]]) -> dict[TP, int]:
+        """Offsets by topic as named on the cluster and partition, as the metrics query stores them."""
+        return {
+            (topic[self._prefix :], int(partition)): offset
+            for topic, partitions in offsets.items()
+            for partition, offset in partitions.items()
+        }
+
+    def reached(self, ends: Mapping[TP, int]) -> bool:
+        """Whether everything before these offsets has been read."""
+        return all(self.positions.get(tp, 0) >= end for tp, end in ends.items())
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._consumer.close()
+
+    def _partitions(self) -> list[TP]:
+        found = self._admin.list_topics(timeout=_TIMEOUT).topics
+        return [(name, number) for name in TOPICS for number in found[self._kafka.topic(name)].partitions]
+
+    def _offsets_at(self, partitions: Iterable[TP], since: datetime) -> dict[TP, int]:
+        asked = [self._there(tp, to_ms(since)) for tp in partitions]
+        found = {}
+        for place in self._consumer.offsets_for_times(asked, timeout=_TIMEOUT):
+            if place.error is not None:
+                raise KafkaException(place.error)
+            tp = self._here(place)
+            # Without a record that late it is the end of the partition, which moves: it is asked for.
+            found[tp] = place.offset if place.offset >= 0 else self._end(place)
+        return found
+
+    def _end(self, place: TopicPartition) -> int:
+        end: int = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT)[1]
+        return end
+
+    def _there(self, tp: TP, offset: int | None = None) -> TopicPartition:
+        name = self._kafka.topic(tp[0])
+        return TopicPartition(name, tp[1]) if offset is None else TopicPartition(name, tp[1], offset)
+
+    def _here(self, place: Any) -> TP:
+        return place.topic[self._prefix :], place.partition
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self.fatal = error.name()
+        log.warning("consumer.error", code=error.name(), fatal=error.fatal())

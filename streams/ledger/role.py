@@ -1,0 +1,52 @@
+"""The ledger role: one process that audits all the others, until it is told to stop."""
+
+from infra.contracts.tables import migrations
+from infra.contracts.topics import TOPICS
+from infra.runtime import logs
+from infra.runtime.cassandra import connect
+from infra.runtime.clock import SystemClock
+from infra.runtime.errors import PreconditionError
+from infra.runtime.health import Check, Health, serve
+from infra.runtime.kafka import partitions_of
+from infra.runtime.migrations import check_schema
+from infra.runtime.settings import Cassandra, Kafka, Listen, Runtime
+from infra.runtime.stopping import stop_event
+from streams.ledger.auditor import Auditor
+from streams.ledger.observations import TOPICS as READ
+from streams.ledger.reader import Reader
+from streams.ledger.settings import LedgerSettings
+from streams.ledger.store import STATEMENTS, Store
+
+
+def run() -> int:
+    """Audit until SIGTERM or SIGINT. Returns 0 after a graceful stop, 1 when a restart is needed.
+
+    Raises `PreconditionError` when Kafka, its topics, Cassandra or the schema is not there.
+    """
+    kafka, cassandra, listen, runtime, settings = Kafka(), Cassandra(), Listen(), Runtime(), LedgerSettings()
+    logs.configure(runtime, "ledger")
+    logs.log_effective(kafka, cassandra, listen, runtime, settings)
+    stopping = stop_event()
+    for topic in TOPICS:
+        if topic.name in READ:
+            partitions_of(kafka, topic)
+    if missing := check_schema(cassandra):
+        raise PreconditionError(f"{missing[0]}. Run `hubbub schema apply`.")
+    database = connect(cassandra, prepare=False)
+    database.prepare(STATEMENTS)
+    reader = Reader(kafka)
+    auditor = Auditor(reader, Store(database), settings, SystemClock())
+    health = Health("ledger")
+    health.add("kafka", lambda: Check(reader.fatal is None, reader.fatal or ""))
+    health.add("schema", lambda: Check(True, f"migration {migrations()[-1].version}"))
+    health.add("progress", auditor.progress)
+    health.add("differences", auditor.check_differences)
+    health.report_lag(lambda: auditor.lag)
+    server = serve(health, listen.host, listen.ledger_port)
+    try:
+        auditor.run(stopping)
+    finally:
+        server.shutdown()
+        reader.close()
+        database.close()
+    return 0 if reader.fatal is None else 1
