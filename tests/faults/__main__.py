@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="play what has a verdict for this commit already")
     options = parser.parse_args()
-    plays: list[Row | Control] = [QUICK, *CONTROLS] if options.quick else chosen(options.rows)
+    plays: list[Row | Control] = [QUICK, *(c for c in CONTROLS if c.quick)] if options.quick else chosen(options.rows)
     results = RESULTS / commit()
     results.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="hubbub-faults-"))
@@ -84,13 +84,17 @@ def name_of(one: Row | Control) -> str:
 
 
 def run(stack: Stack, one: Row | Control, seed: int) -> dict[str, Any]:
-    """Play one row or control. A control is as it must be when the claim it breaks fails, and only then."""
+    """Play one row or control. A control is as it must be when the claim it breaks fails."""
     name = name_of(one)
     try:
         if isinstance(one, Row):
             verdict = play(stack, name, one.body, rate=one.rate, seed=seed)
             return describe(name, one.what, verdict, ok=verdict.kept)
-        verdict = play(stack, name, body_of(one), rate=200, seed=seed, agree=10.0)
+        try:
+            stack.become(one.role, one.name)
+            verdict = play(stack, name, body_of(one), rate=200, seed=seed, agree=5.0)
+        finally:
+            stack.restore(one.role)
     except NotSettled as error:
         return {"name": name, "ok": False, "events": 0, "kills": 0, "error": str(error)}
     caught = any(claim.wrong and claim.name.startswith(one.breaks) for claim in verdict.claims)
