@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from infra.contracts.events import to_ms
 from infra.runtime.errors import Unreachable
-from infra.runtime.kafka import admin, consumer_config
+from infra.runtime.kafka import admin, consumer_config, is_fatal
 from infra.runtime.settings import Kafka
 from streams.ledger.books import TP
 from streams.ledger.observations import INPUTS, TOPICS
@@ -155,6 +155,6 @@ class Reader:
         return place.topic[self._prefix :], place.partition
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self.fatal = error.name()
-        log.warning("consumer.error", code=error.name(), fatal=error.fatal())
+        log.warning("consumer.error", code=error.name(), fatal=is_fatal(error))
