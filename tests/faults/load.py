@@ -64,11 +64,11 @@ class Load:
     """Several connections at a steady rate, until `stop`."""
 
     def __init__(
-        self, *, ingest_url: str, keys: dict[str, str], ledger: Path, rate: float, seed: int, connections: int = 4
+        self, *, ingest_url: str, key: str, ledger: Path, rate: float, seed: int, connections: int = 4
     ) -> None:
         self.ledger = Ledger(ledger)
         self._url = ingest_url + "/v1/events"
-        self._keys = keys
+        self._headers = {"Authorization": f"Bearer {key}"}
         self._interval = 0.1
         self.batch = max(1, round(rate * self._interval / connections))
         self._stopping = threading.Event()
@@ -100,14 +100,14 @@ class Load:
         due = time.monotonic()
         with httpx.Client(timeout=10) as client:
             while not self._stopping.is_set():
-                key, events = next(plan)
-                self._send(client, key, events)
+                events = next(plan)
+                self._send(client, events)
                 if rng.random() < 0.05:
-                    self._send(client, key, events)  # as a client does that lost the answer
+                    self._send(client, events)  # as a client does that lost the answer
                 due = max(due + self._interval, time.monotonic() - 1.0)
                 self._stopping.wait(max(0.0, due - time.monotonic()))
 
-    def _plan(self, number: int, rng: random.Random) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def _plan(self, number: int, rng: random.Random) -> Iterator[list[dict[str, Any]]]:
         """Batches without end; no sender is twice in one channel within a batch."""
         pairs = [(f"u{number}-{n // _CHANNELS}", f"c{n % _CHANNELS}") for n in range(max(self.batch, 8) * 2)]
         seqs: Counter[tuple[str, str]] = Counter()
@@ -137,7 +137,7 @@ class Load:
                 seqs[pair] += 1
                 text = f"{seqs[pair]} " + " ".join(rng.choices(_WORDS, k=8))
                 events.append({**common, "type": "message.sent", "text": text})
-            yield "write", events
+            yield events
             sent += [(e["id"], e["channel_id"]) for e in events if e["type"] == "message.sent"]
             del sent[:-500]
             if rng.random() < 0.1 and len(sent) > 50:
@@ -150,19 +150,18 @@ class Load:
                     "message_id": message_id,
                 }
                 if rng.random() < 0.3:
-                    yield "server", [{**change, "type": "message.deleted"}]
+                    yield [{**change, "type": "message.deleted"}]
                 else:
-                    yield "server", [{**change, "type": "message.edited", "text": "edited " + rng.choice(_WORDS)}]
+                    yield [{**change, "type": "message.edited", "text": "edited " + rng.choice(_WORDS)}]
 
-    def _send(self, client: httpx.Client, key: str, events: list[dict[str, Any]]) -> None:
+    def _send(self, client: httpx.Client, events: list[dict[str, Any]]) -> None:
         """Send until every event has its answer. What is unknown when the load stops for good stays unknown."""
         open_events = events
         self.ledger.write([_line(e, "unknown") for e in events if e["id"] not in self.ledger.lines])
         began = time.monotonic()
         while open_events:
-            headers = {"Authorization": f"Bearer {self._keys[key]}"}
             try:
-                reply = client.post(self._url, json=open_events, headers=headers)
+                reply = client.post(self._url, json=open_events, headers=self._headers)
             except httpx.TransportError:
                 self.retried += 1
                 time.sleep(_PAUSE)  # a client's own pause between two attempts

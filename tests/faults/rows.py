@@ -117,10 +117,10 @@ def each_once(scene: Scene) -> None:
         "router.before_commit",
         "history.before_write",
         "history.before_commit",
-        "analytics.after_store",
     ):
         scene.kill_at(point)
-    scene.kill("api")
+    scene.kill_soon("api", 0, 1)  # two at once
+    scene.kill_at("analytics.after_store")
     scene.kill("kafka")
     scene.freeze("cassandra", 5)
 

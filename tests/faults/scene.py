@@ -113,13 +113,13 @@ def play(stack: Stack, name: str, body, *, rate: float, seed: int, agree: float 
     """Run `body` under load and judge what is left when all has caught up."""
     began = time.monotonic()
     tenant = f"{name.replace('_', '-')}-{str(uuid_utils.uuid7())[-8:]}"
-    keys = stack.tenant(tenant)
+    key = stack.tenant(tenant)
     stack.settle()
     since = audit.ends_of(stack.kafka)
-    readers = [Subscriber(stack.api_url, keys["read"], f"{tenant}-{n}").start() for n in range(2)]
+    readers = [Subscriber(stack.api_url, key, f"{tenant}-{n}").start() for n in range(2)]
     load = Load(
         ingest_url=stack.ingest_url,
-        keys=keys,
+        key=key,
         ledger=stack.folder / f"{tenant}.jsonl",
         rate=rate,
         seed=seed,
