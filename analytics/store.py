@@ -9,17 +9,7 @@ from typing import Any, Final, TypeVar
 
 import stamina
 import structlog
-from cassandra import (
-    OperationTimedOut,
-    ReadFailure,
-    ReadTimeout,
-    Unavailable,
-    WriteFailure,
-    WriteTimeout,
-)
-from cassandra.cluster import NoHostAvailable
 from cassandra.concurrent import execute_concurrent
-from cassandra.connection import ConnectionException
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStatement
 
 from analytics.ladder import Change, Family
@@ -28,7 +18,7 @@ from analytics.tallies import Board, Score, Tally
 from infra.contracts.metrics import channel_scope
 from infra.contracts.tables import MEASURE_COLUMNS, MEMBERS, PROGRESS, PUT_MEMBER, PUT_PROGRESS, PUT_WINDOW, WINDOWS
 from infra.contracts.windows import MINUTE
-from infra.runtime.cassandra import Database
+from infra.runtime.cassandra import PASSING, Database
 
 log = structlog.get_logger("hubbub.analytics")
 
@@ -43,17 +33,6 @@ _MEMBER_COLUMNS: Final = tuple(MEASURE_COLUMNS.index(name) for name in ("sent", 
 #: Tenant, kind, grain and start.
 _PARTITION: Final = itemgetter(0, 1, 2, 3)
 
-#: Cassandra is away or slow: the same statements may simply be sent again.
-PASSING: Final = (
-    NoHostAvailable,
-    OperationTimedOut,
-    Unavailable,
-    ReadTimeout,
-    WriteTimeout,
-    ReadFailure,
-    WriteFailure,
-    ConnectionException,
-)
 T = TypeVar("T")
 
 

@@ -2,12 +2,22 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
-from cassandra import ConsistencyLevel, ProtocolVersion
+from cassandra import (
+    ConsistencyLevel,
+    OperationTimedOut,
+    ProtocolVersion,
+    ReadFailure,
+    ReadTimeout,
+    Unavailable,
+    WriteFailure,
+    WriteTimeout,
+)
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
+from cassandra.connection import ConnectionException
 from cassandra.policies import (
     ConstantReconnectionPolicy,
     DCAwareRoundRobinPolicy,
@@ -20,6 +30,18 @@ from infra.runtime.errors import Unreachable
 from infra.runtime.settings import Cassandra
 
 log = structlog.get_logger("hubbub.cassandra")
+
+#: Cassandra is away or slow: the same statements may simply be sent again.
+PASSING: Final = (
+    NoHostAvailable,
+    OperationTimedOut,
+    Unavailable,
+    ReadTimeout,
+    WriteTimeout,
+    ReadFailure,
+    WriteFailure,
+    ConnectionException,
+)
 
 
 class Database:

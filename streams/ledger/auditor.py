@@ -12,6 +12,7 @@ from infra.contracts.events import from_ms, to_ms
 from infra.contracts.ledger import Minute, Stage, State
 from infra.contracts.topics import ACCOUNTING, SIGNALS
 from infra.contracts.windows import MINUTE
+from infra.runtime.cassandra import PASSING
 from infra.runtime.clock import Clock
 from infra.runtime.health import Check, Progress
 from infra.runtime.telemetry import LEDGER_LAG, LEDGER_MINUTES, LEDGER_OPEN
@@ -19,7 +20,7 @@ from streams.ledger.books import TP, Books, Evidence
 from streams.ledger.observations import INPUTS, claim_of, elements_by_tenant, output_of
 from streams.ledger.reader import Reader
 from streams.ledger.settings import LedgerSettings
-from streams.ledger.store import PASSING, Store
+from streams.ledger.store import Store
 
 log = structlog.get_logger("hubbub.ledger")
 

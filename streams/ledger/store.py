@@ -5,9 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from cassandra import OperationTimedOut, ReadFailure, ReadTimeout, Unavailable, WriteFailure, WriteTimeout
-from cassandra.cluster import NoHostAvailable
-from cassandra.connection import ConnectionException
 
 from infra.contracts import placement, tables
 from infra.contracts.ledger import Minute
@@ -16,17 +13,6 @@ from infra.runtime.cassandra import Database
 STATEMENTS: Final = {
     s.name: s for s in (tables.PUT_LEDGER_MINUTE, tables.PUT_LEDGER_PROGRESS, tables.LEDGER_PROGRESS, tables.PROGRESS)
 }
-#: Cassandra is away or slow: the same may simply be tried again.
-PASSING: Final = (
-    NoHostAvailable,
-    OperationTimedOut,
-    Unavailable,
-    ReadTimeout,
-    WriteTimeout,
-    ReadFailure,
-    WriteFailure,
-    ConnectionException,
-)
 _CONCURRENT: Final = 32
 _offsets = msgspec.json.Decoder(dict[str, dict[str, int]])
 

@@ -16,6 +16,9 @@ _INVISIBLE: Final = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
 
+#: Hangul vowels and finals, which compose with what stands before them.
+_JAMO: Final = re.compile("[\u1161-\u11ff]")
+
 
 class Folded(msgspec.Struct, frozen=True, gc=False):
     """Folded text. `starts` and `ends` give each of its characters' place in the original; None: the same place."""
@@ -35,7 +38,7 @@ def fold(text: str) -> Folded:
     """Fold a text. Equal to folding each base character with its combining marks by itself."""
     if text.isascii():
         return Folded(text.lower())
-    if not _INVISIBLE.search(text) and unicodedata.is_normalized("NFKC", text):
+    if not _INVISIBLE.search(text) and unicodedata.is_normalized("NFKC", text) and not _has_marks(text):
         folded = text.casefold()
         if len(folded) == len(text):  # case folding never shortens, so every character kept its place
             return Folded(folded)
@@ -56,11 +59,16 @@ def _fold_by_cluster(text: str) -> Folded:
     return Folded("".join(pieces), starts, ends)
 
 
+def _has_marks(text: str) -> bool:
+    """Whether any character belongs to the one before it, and is masked with it."""
+    return any(map(unicodedata.combining, text)) or _JAMO.search(text) is not None
+
+
 def _clusters(text: str) -> list[str]:
     """Each base character with the combining marks and Hangul vowels and finals that compose with it."""
     clusters: list[str] = []
     for char in text:
-        if clusters and (unicodedata.combining(char) or "\u1161" <= char <= "\u11ff"):
+        if clusters and _has_marks(char):
             clusters[-1] += char
         else:
             clusters.append(char)

@@ -6,6 +6,7 @@ A row names what is done, how often, and to what; the load, the readers and the 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 
 from tests.faults.scene import Scene
 
@@ -33,72 +34,36 @@ class Control:
     quick: bool = True
 
 
-def broker_killed(scene: Scene) -> None:
-    for _ in range(5):
-        scene.kill("kafka")
+def times(number: int, *steps: Body) -> Body:
+    """These steps in turn, so often."""
+
+    def body(scene: Scene) -> None:
+        for _ in range(number):
+            for step in steps:
+                step(scene)
+
+    return body
 
 
-def broker_frozen(scene: Scene) -> None:
-    for seconds in (5, 30, 120):
-        scene.freeze("kafka", seconds)
+def in_turn(*steps: Body) -> Body:
+    """These steps, once."""
+    return times(1, *steps)
 
 
-def broker_flaps(scene: Scene) -> None:
-    for _ in range(20):
-        scene.kill_soon("kafka", 0.5, 3)
+def kill(part: str) -> Body:
+    return methodcaller("kill", part)
 
 
-def ingest_killed(scene: Scene) -> None:
-    for _ in range(5):
-        for point in ("ingest.before_produce", "ingest.after_produce", "ingest.before_reply"):
-            scene.kill_at(point)
+def kill_at(point: str) -> Body:
+    return methodcaller("kill_at", point)
 
 
-def ingest_terminated(scene: Scene) -> None:
-    for _ in range(5):
-        scene.terminate("ingest")
+def kill_soon(part: str, least: float, most: float) -> Body:
+    return methodcaller("kill_soon", part, least, most)
 
 
-def router_killed(scene: Scene) -> None:
-    for _ in range(10):
-        scene.kill_at("router.before_produce")
-        scene.kill_at("router.before_commit")
-    for _ in range(180):
-        scene.kill_soon("router", 0.1, 8)
-
-
-def router_frozen(scene: Scene) -> None:
-    for _ in range(5):
-        scene.freeze("router", 15)
-
-
-def history_killed(scene: Scene) -> None:
-    for _ in range(5):
-        scene.kill_at("history.before_write")
-        scene.kill_at("history.before_commit")
-
-
-def cassandra_killed(scene: Scene) -> None:
-    for _ in range(5):
-        scene.kill("cassandra")
-
-
-def cassandra_frozen(scene: Scene) -> None:
-    for _ in range(3):
-        scene.freeze("cassandra", 30)
-
-
-def analytics_killed(scene: Scene) -> None:
-    for _ in range(3):
-        scene.kill_at("analytics.before_store")
-        scene.kill_at("analytics.after_store")
-    for _ in range(4):
-        scene.kill("analytics")
-
-
-def api_killed(scene: Scene) -> None:
-    for _ in range(10):
-        scene.kill("api")
+def freeze(part: str, seconds: float) -> Body:
+    return methodcaller("freeze", part, seconds)
 
 
 def everything_killed(scene: Scene) -> None:
@@ -126,26 +91,41 @@ def each_once(scene: Scene) -> None:
 
 
 ROWS = (
-    Row(number=1, what="kill -9 the broker, 5 times", body=broker_killed),
-    Row(number=2, what="freeze the broker for 5, 30 and 120 s", body=broker_frozen),
-    Row(number=3, what="kill -9 the broker 20 times, seconds apart", body=broker_flaps),
+    Row(number=1, what="kill -9 the broker, 5 times", body=times(5, kill("kafka"))),
     Row(
-        number=7, what="kill -9 ingest before and after producing and before replying, 5 times each", body=ingest_killed
+        number=2,
+        what="freeze the broker for 5, 30 and 120 s",
+        body=in_turn(freeze("kafka", 5), freeze("kafka", 30), freeze("kafka", 120)),
     ),
-    Row(number=8, what="SIGTERM to ingest, 5 times", body=ingest_terminated),
-    Row(number=11, what="kill -9 the router 200 times, 20 of them at its worst points", body=router_killed),
-    Row(number=13, what="freeze the router for longer than its session, 5 times", body=router_frozen),
+    Row(number=3, what="kill -9 the broker 20 times, seconds apart", body=times(20, kill_soon("kafka", 0.5, 3))),
     Row(
-        number=14,
-        what="kill -9 the history writer before writing and before committing, 5 times each",
-        body=history_killed,
+        number=7,
+        what="kill -9 ingest before and after producing and before replying, 15 times",
+        body=times(
+            5, kill_at("ingest.before_produce"), kill_at("ingest.after_produce"), kill_at("ingest.before_reply")
+        ),
     ),
-    Row(number=19, what="kill -9 Cassandra, 5 times", body=cassandra_killed),
-    Row(number=20, what="freeze Cassandra for 30 s, 3 times", body=cassandra_frozen),
+    Row(number=8, what="SIGTERM to ingest, 5 times", body=times(5, methodcaller("terminate", "ingest"))),
     Row(
-        number=27, what="kill -9 analytics before and after storing and at any moment, 10 times", body=analytics_killed
+        number=11,
+        what="kill -9 the router 200 times and the history writer 10 times, 30 of them at their worst points",
+        body=in_turn(
+            times(10, kill_at("router.before_produce"), kill_at("router.before_commit")),
+            times(180, kill_soon("router", 0.1, 8)),
+            times(5, kill_at("history.before_write"), kill_at("history.before_commit")),
+        ),
     ),
-    Row(number=34, what="kill -9 the API, 10 times", body=api_killed),
+    Row(number=13, what="freeze the router for longer than its session, 5 times", body=times(5, freeze("router", 15))),
+    Row(number=19, what="kill -9 Cassandra, 5 times", body=times(5, kill("cassandra"))),
+    Row(number=20, what="freeze Cassandra for 30 s, 3 times", body=times(3, freeze("cassandra", 30))),
+    Row(
+        number=27,
+        what="kill -9 analytics before storing, after it and at any moment, 10 times",
+        body=in_turn(
+            times(3, kill_at("analytics.before_store"), kill_at("analytics.after_store")), times(4, kill("analytics"))
+        ),
+    ),
+    Row(number=34, what="kill -9 the API, 10 times", body=times(10, kill("api"))),
     Row(number=48, what="kill -9 everything at once, 20 times", body=everything_killed),
 )
 QUICK = Row(number=0, what="every role and engine once, at its worst points", body=each_once, rate=100)
