@@ -61,13 +61,13 @@ class Log:
         self._produce(HELD.name, ((record, 0) for record in records))
         self.counted += [(e, "held" if action is Action.HOLD else "blocked") for e in events]
 
-    def beat(self, moment: datetime) -> None:
-        """A heartbeat in every partition, as the router writes them."""
+    def beat(self, moment: datetime, partitions: Iterable[int] = range(PARTITIONS)) -> None:
+        """A heartbeat in each of these partitions, as the router writes them. A running query may split several."""
         beats = (
-            Event(id=f"heartbeat-{p}", type=HEARTBEAT, time=moment, user_id="hubbub", tenant="")
-            for p in range(PARTITIONS)
+            (Event(id=f"heartbeat-{p}", type=HEARTBEAT, time=moment, user_id="hubbub", tenant=""), p)
+            for p in partitions
         )
-        self._produce(EVENTS.name, ((codec.encode(e), p) for p, e in enumerate(beats)))
+        self._produce(EVENTS.name, ((codec.encode(e), p) for e, p in beats))
 
     def spoil(self, *values: bytes | None) -> None:
         """Put bytes that are no event into both topics."""

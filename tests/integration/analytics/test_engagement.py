@@ -159,7 +159,7 @@ def test_what_is_stored_equals_a_recount(
         log.send(*(event(n, start) for n in range(5_000, 5_009)), count=False)
         log.send(*in_time)
         query.processAllAvailable()
-        log.beat(newest + timedelta(minutes=1))
+        log.beat(newest + timedelta(minutes=1), partitions=[0])
         query.processAllAvailable()
         batches = Reports(query).take()
     assert stored_totals(database) == log.totals()
