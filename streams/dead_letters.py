@@ -102,7 +102,10 @@ def _put_back(kafka: Kafka, letters: Iterable[tuple[DeadLetter, bytes | None]], 
         if not value or letter.origin.topic not in _ORIGINS:
             skipped.append(letter.key)
             continue
-        _produce(producer, kafka, letter, value, failures)
+        try:
+            _produce(producer, kafka, letter, value, failures, timeout)
+        except BufferError:
+            failures.append(letter.key)
         keys.append(letter.key)
     left = producer.close(timeout)
     if left or failures:
@@ -110,7 +113,9 @@ def _put_back(kafka: Kafka, letters: Iterable[tuple[DeadLetter, bytes | None]], 
     return Replayed(keys=tuple(keys), skipped=tuple(skipped))
 
 
-def _produce(producer: DeliveringProducer, kafka: Kafka, letter: DeadLetter, value: bytes, failures: list[str]) -> None:
+def _produce(
+    producer: DeliveringProducer, kafka: Kafka, letter: DeadLetter, value: bytes, failures: list[str], wait: float
+) -> None:
     def report(error: object, _: Message) -> None:
         if error is not None:
             failures.append(letter.key)
@@ -125,6 +130,7 @@ def _produce(producer: DeliveringProducer, kafka: Kafka, letter: DeadLetter, val
             (h.FIRST_SEEN, letter.first_seen.isoformat(timespec="milliseconds").encode()),
         ],
         on_delivery=report,
+        wait=wait,
     )
 
 

@@ -171,10 +171,9 @@ class Stack:
         self._progress.ready(role, url)
 
     def _role_state(self, role: str, keeper: Keeper | None) -> ProcessState:
-        host = self.plan.listen.host
         return ProcessState(
             identity=keeper.running.identity if keeper and keeper.running else None,
-            host="127.0.0.1" if host in ("0.0.0.0", "::") else host,  # noqa: S104 - asked for, not bound, here
+            host=self.plan.listen.reachable_host,
             port=self._ports[role],
             log=str(self.plan.data_dir / "logs" / f"{role}.log"),
             restarts=keeper.restarts if keeper else 0,

@@ -4,9 +4,10 @@ they are told to, and the topics of the contract.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -24,6 +25,9 @@ from infra.runtime.errors import PreconditionError, Undelivered, Unreachable
 from infra.runtime.settings import Kafka
 
 log = structlog.get_logger("hubbub.kafka")
+
+#: How long a full queue is waited for before it is tried again.
+_ROOM_SECONDS: Final = 0.1
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -90,8 +94,8 @@ class DeliveringProducer:
     With `threaded=False` there is no thread and the owner calls `poll`: where one thread both produces at full speed
     and needs the reports, a second one would fight it for the interpreter over every report.
 
-    `produce` never blocks: `BufferError` says the queue is full and is the caller's sign to slow down. Each delivery
-    callback runs on the poll thread and must only hand over. A fatal error (a fenced or broken idempotent producer)
+    `produce` does not block unless told to: `BufferError` says the queue is full, which is the caller's sign to slow
+    down. Each delivery callback runs on the poll thread and must only hand over. A fatal error (a fenced or broken idempotent producer)
     sets `fatal` and calls `on_fatal` from that thread; the owner should stop and be restarted, since no record can be
     delivered any more.
     """
@@ -116,11 +120,24 @@ class DeliveringProducer:
         partition: int = -1,
         headers: Headers | None = None,
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+        wait: float = 0.0,
     ) -> None:
-        """Queue one record. Raises `BufferError` when the queue is full, `KafkaException` when it can never go."""
-        self._producer.produce(
-            topic, value=value, key=key, partition=partition, headers=headers or [], on_delivery=on_delivery
-        )
+        """Queue one record. Raises `BufferError` when the queue is full, `KafkaException` when it can never go.
+
+        With `wait`, a full queue is waited for, at most so many seconds: for tools that have nothing else to do.
+        """
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value=value, key=key, partition=partition, headers=headers or [], on_delivery=on_delivery
+                )
+            except BufferError:
+                if time.monotonic() >= deadline:
+                    raise
+                self._producer.flush(_ROOM_SECONDS)
+            else:
+                return
 
     def poll(self) -> int:
         """Run the callbacks of reports that have come; how many there were. Never blocks."""

@@ -88,6 +88,11 @@ class Listen(Section):
     api_port: int = 8090
     """Port of the read API and dashboard."""
 
+    @property
+    def reachable_host(self) -> str:
+        """Where others on this machine find what binds `host`."""
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - asked for, not bound, here
+
 
 class Runtime(Section):
     """How a role logs and stops, and where it may write."""

@@ -45,3 +45,10 @@ LEDGER_MINUTES: Final = Gauge(
 )
 LEDGER_OPEN: Final = Gauge("hubbub_ledger_open_records", "Input records of which not everything has been seen yet")
 LEDGER_LAG: Final = Gauge("hubbub_ledger_lag_seconds", "How far what the ledger has read is behind the clock")
+
+CANARY_SECONDS: Final = Histogram(
+    "hubbub_canary_seconds", "From sending the canary until a stage has it", ["stage"], buckets=_SECONDS
+)
+CANARY_LOST: Final = Counter(
+    "hubbub_canary_lost_total", "Canaries by the first stage they did not reach in time", ["stage"]
+)

@@ -12,6 +12,7 @@ from infra.runtime.migrations import check_schema
 from infra.runtime.settings import Cassandra, Kafka, Listen, Runtime
 from infra.runtime.stopping import stop_event
 from streams.ledger.auditor import Auditor
+from streams.ledger.canary import Canary, new_key
 from streams.ledger.observations import TOPICS as READ
 from streams.ledger.reader import Reader
 from streams.ledger.settings import LedgerSettings
@@ -35,17 +36,34 @@ def run() -> int:
     database = connect(cassandra, prepare=False)
     database.prepare(STATEMENTS)
     reader = Reader(kafka)
-    auditor = Auditor(reader, Store(database), settings, SystemClock())
+    store, clock = Store(database), SystemClock()
+    auditor = Auditor(reader, store, settings, clock)
     health = Health("ledger")
     health.add("kafka", lambda: Check(reader.fatal is None, reader.fatal or ""))
     health.add("schema", lambda: Check(True, f"migration {migrations()[-1].version}"))
     health.add("progress", auditor.progress)
     health.add("differences", auditor.check_differences)
     health.report_lag(lambda: auditor.lag)
+    canary = None
+    if settings.canary_seconds:
+        canary = Canary(
+            ingest_url=settings.ingest_url or f"http://{listen.reachable_host}:{listen.ingest_port}",
+            api_url=settings.api_url or f"http://{listen.reachable_host}:{listen.api_port}",
+            secret=new_key(kafka, clock.now()),
+            stored=store.canary,
+            clock=clock,
+            every=settings.canary_seconds,
+            lost_after=settings.canary_lost_seconds,
+            stall=settings.canary_stall_seconds,
+        )
+        health.add("canary", canary.check)
+        canary.start()
     server = serve(health, listen.host, listen.ledger_port)
     try:
         auditor.run(stopping)
     finally:
+        if canary:
+            canary.stop()
         server.shutdown()
         reader.close()
         database.close()

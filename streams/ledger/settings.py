@@ -25,3 +25,13 @@ class LedgerSettings(Section):
     """Input records waiting for their counterpart, at which the side that is ahead is not read further."""
     stall_seconds: float = Field(default=30.0, gt=0)
     """The ledger is not ready when it has not compared for so long."""
+    canary_seconds: float = Field(default=5.0, ge=0)
+    """Seconds between two canaries, events of our own that are followed through everything; 0 sends none."""
+    canary_lost_seconds: float = Field(default=10.0, gt=0)
+    """Seconds after which a canary that has not arrived is lost."""
+    canary_stall_seconds: float = Field(default=30.0, gt=0)
+    """The ledger is not ready when no canary has arrived for so long."""
+    ingest_url: str = ""
+    """Where the canary is sent to; this machine's ingest when empty."""
+    api_url: str = ""
+    """Where the live stream that must show the canary is; this machine's API when empty."""

@@ -8,17 +8,25 @@ import msgspec
 
 from infra.contracts import placement, tables
 from infra.contracts.ledger import Minute
-from infra.runtime.cassandra import Database
+from infra.runtime.cassandra import PASSING, Database
+from streams.ledger import canary
 
 STATEMENTS: Final = {
-    s.name: s for s in (tables.PUT_LEDGER_MINUTE, tables.PUT_LEDGER_PROGRESS, tables.LEDGER_PROGRESS, tables.PROGRESS)
+    s.name: s
+    for s in (
+        tables.PUT_LEDGER_MINUTE,
+        tables.PUT_LEDGER_PROGRESS,
+        tables.LEDGER_PROGRESS,
+        tables.PROGRESS,
+        tables.READ_MARKS,
+    )
 }
 _CONCURRENT: Final = 32
 _offsets = msgspec.json.Decoder(dict[str, dict[str, int]])
 
 
 class Store:
-    """Blocking reads and writes. Each may raise one of `PASSING`."""
+    """Blocking reads and writes. All but `canary` may raise one of `PASSING`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,6 +42,15 @@ class Store:
         prepared = self._database.prepared(tables.PROGRESS)
         row = self._database.session.execute(prepared, (tables.METRICS_QUERY,)).one()
         return {} if row is None else _offsets.decode(row[2] or "{}")
+
+    def canary(self) -> str | None:
+        """Which canary history holds; None before the first, and while Cassandra cannot be asked."""
+        prepared = self._database.prepared(tables.READ_MARKS)
+        try:
+            row = self._database.session.execute(prepared, (canary.TENANT.id, canary.NAME)).one()
+        except PASSING:
+            return None
+        return None if row is None else row[2]
 
     def write(self, minutes: Sequence[Minute], checked_at: datetime) -> None:
         """Store these minutes as they are now."""

@@ -6,17 +6,23 @@ that was cut off goes on where it stopped.
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.faults.rows import CONTROLS, QUICK, ROWS, Control, Row, body_of
+from tests.faults.controls import CONTROLS, Control
+from tests.faults.matrix import QUICK, ROWS
+from tests.faults.row import Row
 from tests.faults.scene import Verdict, play
 from tests.faults.stack import NotSettled, Stack
 
@@ -31,44 +37,54 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="play what has a verdict for this commit already")
     options = parser.parse_args()
+    # Told to stop, it still stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     plays: list[Row | Control] = [QUICK, *(c for c in CONTROLS if c.quick)] if options.quick else chosen(options.rows)
     results = RESULTS / commit()
     results.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="hubbub-faults-"))
-    stack = Stack(folder)
-    failed = 0
-    total = {"events": 0, "kills": 0}
-    began = time.monotonic()
-    up = False
-    try:
+    if options.again or options.quick:
         for one in plays:
-            file = results / f"{name_of(one)}.json"
-            if file.exists() and not options.again and not options.quick:
-                document = json.loads(file.read_text())
-            else:
-                if not up:
-                    stack.up()
-                    up = True
-                    print(f"ready after {time.monotonic() - began:.0f} s", flush=True)
-                document = run(stack, one, options.seed)
-                file.write_text(json.dumps(document, indent=1) + "\n")
-            failed += not document["ok"]
-            if isinstance(one, Row):
-                total["events"] += document["events"]
-                total["kills"] += document["kills"]
-            report(document)
-    finally:
-        if up:
-            stack.down()
+            file_of(one, results).unlink(missing_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="hubbub-faults-"))
+    began = time.monotonic()
+    documents: list[dict[str, Any]] = []
+    # What fills disks comes last, on a Hubbub of its own.
+    for small in (False, True):
+        these = [one for one in plays if one.small_disks is small]
+        if small and these and os.geteuid() != 0:
+            print(f"left out, since only root can mount small disks: {', '.join(map(name_of, these))}")
+            continue
+        stack = Stack(folder / ("small" if small else "large"), small_disks=small)
+        documents += played(these, stack, results, options.seed)
+    failed = sum(not document["ok"] for document in documents)
+    rows = [document for document in documents if document["name"].startswith("row")]
     print(
-        f"{len(plays) - failed} of {len(plays)} as they must be: {total['events']:,} events and"
-        f" {total['kills']:,} kills in {time.monotonic() - began:.0f} s"
+        f"{len(documents) - failed} of {len(plays)} as they must be: {sum(d['events'] for d in rows):,} events and"
+        f" {sum(d['kills'] for d in rows):,} kills in {time.monotonic() - began:.0f} s"
     )
     if failed:
         print(f"logs and ledgers are in {folder}")
     else:
         shutil.rmtree(folder)
     return int(failed > 0)
+
+
+def played(plays: list[Row | Control], stack: Stack, results: Path, seed: int) -> Iterator[dict[str, Any]]:
+    """The verdict on each, from its file or by playing it on a stack that is started when the first needs it."""
+    with ExitStack() as running:
+        for one in plays:
+            file = file_of(one, results)
+            if not file.exists():
+                if not stack.ingest_url:
+                    running.enter_context(stack.running())
+                file.write_text(json.dumps(run(stack, one, seed), indent=1) + "\n")
+            document = json.loads(file.read_text())
+            report(document)
+            yield document
+
+
+def file_of(one: Row | Control, results: Path) -> Path:
+    return results / f"{name_of(one)}.json"
 
 
 def chosen(names: list[str]) -> list[Row | Control]:
@@ -92,10 +108,10 @@ def run(stack: Stack, one: Row | Control, seed: int) -> dict[str, Any]:
             return describe(name, one.what, verdict, ok=verdict.kept)
         try:
             stack.become(one.role, one.name)
-            verdict = play(stack, name, body_of(one), rate=200, seed=seed, agree=5.0)
+            verdict = play(stack, name, one.body, rate=200, seed=seed, agree=5.0)
         finally:
             stack.restore(one.role)
-    except NotSettled as error:
+    except (NotSettled, RuntimeError) as error:
         return {"name": name, "ok": False, "events": 0, "kills": 0, "error": str(error)}
     caught = any(claim.wrong and claim.name.startswith(one.breaks) for claim in verdict.claims)
     return describe(name, f"a {one.role} that is {one.name}: {one.breaks} must fail", verdict, ok=caught)
@@ -122,6 +138,8 @@ def report(document: dict[str, Any]) -> None:
     for part, seconds in document["recovered"].items():
         middle, most = statistics.median(seconds), max(seconds)
         print(f"        {part}: caught up after {middle:.1f} s (most {most:.1f}, n={len(seconds)})")
+    for name, note in document["notes"].items():
+        print(f"        {name}: {note}")
     for claim in document["claims"]:
         if claim["wrong"]:
             print(f"        {claim['claim']}: {claim['wrong']} wrong, such as {claim['first'][:2]}")

@@ -76,7 +76,8 @@ class Load:
             threading.Thread(target=self._run, args=(n, random.Random(seed * 100 + n)), name=f"load-{n}", daemon=True)
             for n in range(connections)
         ]
-        self.slowest = 0.0
+        #: Seconds until the last answer of a batch, and until a 503.
+        self.slowest = self.slowest_refusal = 0.0
         self.retried = 0
 
     def start(self) -> "Load":
@@ -90,6 +91,15 @@ class Load:
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def send(self, events: list[dict[str, Any]]) -> None:
+        """Send these beside the load, and return when every one has its answer."""
+        with httpx.Client(timeout=10) as client:
+            self._send(client, events)
+
+    def expect(self, event: dict[str, Any]) -> None:
+        """Hold the sinks to an event that reaches them by another way, as if it had been accepted here."""
+        self.ledger.write([_line(event, "accepted")])
 
     @property
     def accepted(self) -> int:
@@ -116,43 +126,22 @@ class Load:
             events = []
             for pair in rng.sample(pairs, self.batch):
                 sender, channel = pair
-                common = {
-                    "id": str(uuid_utils.uuid7()),
-                    "time": (datetime.now(UTC) - timedelta(milliseconds=rng.randrange(50))).isoformat(),
-                    "channel_id": channel,
-                    "user_id": sender,
-                }
+                time = datetime.now(UTC) - timedelta(milliseconds=rng.randrange(50))
                 if sent and rng.random() < 0.1:
-                    message_id, where = rng.choice(sent)
-                    events.append(
-                        {
-                            **common,
-                            "channel_id": where,
-                            "type": "reaction.added",
-                            "message_id": message_id,
-                            "reaction": "+1",
-                        }
-                    )
+                    events.append(change("reaction.added", *rng.choice(sent), by=sender, time=time, reaction="+1"))
                     continue
                 seqs[pair] += 1
                 text = f"{seqs[pair]} " + " ".join(rng.choices(_WORDS, k=8))
-                events.append({**common, "type": "message.sent", "text": text})
+                events.append(message(sender, channel, text, time))
             yield events
             sent += [(e["id"], e["channel_id"]) for e in events if e["type"] == "message.sent"]
             del sent[:-500]
             if rng.random() < 0.1 and len(sent) > 50:
-                message_id, channel = sent.pop(rng.randrange(len(sent)))
-                change = {
-                    "id": str(uuid_utils.uuid7()),
-                    "time": datetime.now(UTC).isoformat(),
-                    "channel_id": channel,
-                    "user_id": "moderator",
-                    "message_id": message_id,
-                }
+                target = sent.pop(rng.randrange(len(sent)))
                 if rng.random() < 0.3:
-                    yield [{**change, "type": "message.deleted"}]
+                    yield [change("message.deleted", *target)]
                 else:
-                    yield [{**change, "type": "message.edited", "text": "edited " + rng.choice(_WORDS)}]
+                    yield [change("message.edited", *target, text="edited " + rng.choice(_WORDS))]
 
     def _send(self, client: httpx.Client, events: list[dict[str, Any]]) -> None:
         """Send until every event has its answer. What is unknown when the load stops for good stays unknown."""
@@ -160,12 +149,15 @@ class Load:
         self.ledger.write([_line(e, "unknown") for e in events if e["id"] not in self.ledger.lines])
         began = time.monotonic()
         while open_events:
+            asked = time.monotonic()
             try:
                 reply = client.post(self._url, json=open_events, headers=self._headers)
             except httpx.TransportError:
                 self.retried += 1
                 time.sleep(_PAUSE)  # a client's own pause between two attempts
                 continue
+            if reply.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                self.slowest_refusal = max(self.slowest_refusal, time.monotonic() - asked)
             told, left = _read(reply, open_events)
             if told:
                 self.ledger.write(told)
@@ -196,15 +188,42 @@ def _read(reply: httpx.Response, events: list[dict[str, Any]]) -> tuple[list[Lin
     return [], events
 
 
+def message(sender: str, channel: str, text: str, time: datetime | None = None) -> dict[str, Any]:
+    """A message with a new id."""
+    return _event("message.sent", channel, sender, time) | {"text": text}
+
+
+def change(
+    kind: str, message_id: str, channel: str, *, by: str = "moderator", time: datetime | None = None, **fields: str
+) -> dict[str, Any]:
+    """An edit, a deletion or a reaction to a message."""
+    return _event(kind, channel, by, time) | {"message_id": message_id} | fields
+
+
+def seq_of(text: str | None) -> int | None:
+    """The number that texts of the load begin with."""
+    first = (text or "").split(" ", 1)[0]
+    return int(first) if first.isdecimal() else None
+
+
+def _event(kind: str, channel: str, sender: str, time: datetime | None) -> dict[str, Any]:
+    return {
+        "id": str(uuid_utils.uuid7()),
+        "type": kind,
+        "time": (time or datetime.now(UTC)).isoformat(),
+        "channel_id": channel,
+        "user_id": sender,
+    }
+
+
 def _line(event: dict[str, Any], outcome: Outcome) -> Line:
     text = event.get("text")
-    seq = int(text.split(" ", 1)[0]) if text and event["type"] == "message.sent" else None
     return Line(
         id=event["id"],
         type=event["type"],
         channel=event["channel_id"],
         sender=event["user_id"],
-        seq=seq,
+        seq=seq_of(text) if event["type"] == "message.sent" else None,
         text=text,
         outcome=outcome,
         at=time.time(),

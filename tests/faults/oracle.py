@@ -4,14 +4,21 @@ Each claim carries the invariant's number, its figure and what contradicts it; I
 """
 
 from collections import Counter
+from typing import Final
 
 from infra.contracts import events
+from infra.contracts.events import Event
+from infra.contracts.tables import METRICS_QUERY
+from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.cassandra import connect
 from infra.runtime.settings import Cassandra, Kafka
-from tests.faults.load import Ledger
+from tests.faults.load import Ledger, seq_of
 from tests.faults.subscriber import Subscriber
 from tests.system import audit
-from tests.system.audit import Claim, Log, Since
+from tests.system.audit import Claim, Id, Log, Since
+
+#: No load here sends events between this and the watermark's own delay: those could be either.
+LATE: Final = 2 * WATERMARK_DELAY
 
 
 def judge(
@@ -22,9 +29,12 @@ def judge(
     since: Since,
     ledger: Ledger,
     subscribers: list[Subscriber],
+    dead_letters: int,
+    late_before: int,
 ) -> list[Claim]:
     """Every claim about one tenant, from the offsets at which its run began."""
     log = audit.read_log(kafka, since, tenant)
+    late = {key for key, event in log.first.items() if is_late(event)}
     database = connect(cassandra, prepare=False)
     try:
         sinks = [
@@ -32,10 +42,13 @@ def judge(
             _named("I1 each event has one outcome", audit.one_outcome(log)),
             _named("I1 history is exact", audit.history_exact(log, database, tenant)),
             _named("I1 held messages are exact", audit.held_exact(log, database, tenant)),
-            _named("I6 metrics equal a recount", audit.metrics_exact(log, database, tenant)),
+            _named("I6 metrics equal a recount", audit.metrics_exact(log, database, tenant, uncounted=late)),
         ]
     finally:
         database.close()
+    if late:
+        sinks.append(late_counted(log, late, late_events(cassandra) - late_before))
+    sinks.append(buried(log, dead_letters))
     return [lost(log, ledger, tenant), *sinks, in_order(log, ledger, tenant), payload(log, ledger, tenant)] + [
         claim for subscriber in subscribers for claim in shown(log, subscriber)
     ]
@@ -56,6 +69,40 @@ def lost(log: Log, ledger: Ledger, tenant: str) -> Claim:
         if key[1] not in ledger.lines:
             claim.wrong.append(f"nobody sent it: {key}")
     claim.figure = ", ".join(f"{name} {count:,}" for name, count in sorted(told.items()))
+    return claim
+
+
+def is_late(event: Event) -> bool:
+    """Whether an event was so far behind when it was received that its window was closed, whatever the others did."""
+    return event.received_at is not None and event.received_at - event.time > LATE
+
+
+def late_events(cassandra: Cassandra) -> int:
+    """How many events the metrics query says it has left out as late, in its whole life."""
+    database = connect(cassandra, prepare=False)
+    try:
+        row = database.session.execute(
+            "SELECT late_events FROM analytics_progress WHERE query = %s", (METRICS_QUERY,)
+        ).one()
+    finally:
+        database.close()
+    return int(row[0] or 0) if row else 0
+
+
+def late_counted(log: Log, late: set[Id], counted: int) -> Claim:
+    """I6: what was left out of the windows is counted as late, each copy of it."""
+    copies = sum(log.copies[key] for key in late)
+    claim = Claim("I6 late events are counted as late", figure=f"{copies:,} late, {counted:,} counted")
+    if counted != copies:
+        claim.wrong.append(claim.figure)
+    return claim
+
+
+def buried(log: Log, expected: int) -> Claim:
+    """I1: what could not be processed is a dead letter, once, and nothing else is."""
+    claim = Claim("I1 dead letters are those expected", figure=f"{len(log.dead):,} dead letters")
+    if len(log.dead) != expected:
+        claim.wrong.append(f"{len(log.dead)} dead letters, {expected} expected: {sorted(log.dead)[:3]}")
     return claim
 
 
@@ -100,8 +147,9 @@ def shown(log: Log, subscriber: Subscriber) -> list[Claim]:
     once.wrong = [f"{count} times: {identifier}" for identifier, count in seen.items() if count > 1]
     last: dict[tuple[str, str], int] = {}
     for event in subscriber.shown:
-        if event["type"] == events.MESSAGE_SENT and "text" in event:
-            place, seq = (event["channel_id"], event["user_id"]), int(event["text"].split(" ", 1)[0])
+        seq = seq_of(event.get("text"))
+        if event["type"] == events.MESSAGE_SENT and seq is not None:
+            place = (event["channel_id"], event["user_id"])
             if seq < last.get(place, 0):
                 once.wrong.append(f"{place}: {seq} after {last[place]}")
             last[place] = seq

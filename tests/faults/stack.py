@@ -2,18 +2,25 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+import httpx
+import psutil
 
 from infra.contracts.control import Scope
 from infra.local import supervisor
 from infra.local.state import read_state
 from infra.runtime.settings import Cassandra, Kafka
+from tests.faults.proxy import Controls, proxied
+from tests.integration.streams.running import free_port
 
 _HOOKS: Final = Path(__file__).parent / "hooks"
 #: Records behind which a role has caught up, at the rates used here less than a second's worth.
@@ -21,18 +28,23 @@ CAUGHT_UP: Final = 100
 _LOOK: Final = 0.25
 
 
+#: Parts whose disk can be filled, and megabytes of it: what they need for a row and a little more.
+DISKS: Final = {"kafka": 700, "cassandra": 1_000, "checkpoints": 100}
+
+
 class NotSettled(Exception):
     """It did not come back, or did not catch up, in the time given."""
 
 
 class Stack:
-    """Addresses, keys, and the power to hurt."""
+    """Addresses, keys, and the power to hurt. With `small_disks` some parts live on file systems that can be filled."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, small_disks: bool = False) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.faults = folder / "faults"
-        for name in ("armed", "fired", "mutant"):
+        self.small_disks = small_disks
+        for name in ("armed", "fired", "mutant", "environment", "held"):
             (self.faults / name).mkdir(parents=True, exist_ok=True)
         self.environment = {
             name: value
@@ -74,8 +86,33 @@ class Stack:
             keyspace=known["cassandra"]["keyspace"],
         )
 
-    def down(self) -> None:
-        self.command("down")
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Up until the end of the block."""
+        mounted = []
+        try:
+            for name, megabytes in DISKS.items() if self.small_disks else ():
+                (self.data / name).mkdir(parents=True)
+                words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "hubbub-faults", str(self.data / name)]
+                subprocess.run(words, check=True, capture_output=True)
+                mounted.append(self.data / name)
+            self.up()
+            yield
+        finally:
+            self.command("down")
+            for folder in mounted:
+                subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+
+    @contextmanager
+    def full(self, disk: str) -> Iterator[None]:
+        """No byte is free on this disk until the end of the block."""
+        filler = self.data / disk / "filler"
+        try:
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(filler.parent).free)
+            yield
+        finally:
+            filler.unlink()
 
     def tenant(self, name: str) -> str:
         """A new tenant, and a key that may send, change and read."""
@@ -152,9 +189,65 @@ class Stack:
         self.settle(seconds, times=2)
         return time.monotonic() - began
 
-    def arm(self, point: str) -> None:
-        """Whoever reaches this point next is killed there."""
-        (self.faults / "armed" / point).touch()
+    def arm(self, point: str, action: str = "") -> None:
+        """Whoever reaches this point next is killed there, or does what the action says: see `hooks`."""
+        part = self.faults / f"{point}.part"
+        part.write_text(action)
+        part.rename(self.faults / "armed" / point)
+
+    @contextmanager
+    def altered(self, role: str, **environment: str) -> Iterator[None]:
+        """The role runs with these variables until the end of the block."""
+        file = self.faults / "environment" / role
+        file.write_text(json.dumps(environment))
+        try:
+            self.recover(role, self.send_signal(role, signal.SIGTERM))
+            yield
+        finally:
+            file.unlink()
+            self.recover(role, self.send_signal(role, signal.SIGTERM))
+
+    @contextmanager
+    def held(self, role: str) -> Iterator[None]:
+        """The role is killed, and its successors do not begin until the end of the block."""
+        file = self.faults / "held" / role
+        file.touch()
+        try:
+            self.send_signal(role)
+            yield
+        finally:
+            file.unlink()
+
+    @contextmanager
+    def behind_proxy(self, role: str, engine: str) -> Iterator[Controls]:
+        """The role reaches Kafka or Cassandra through a proxy until the end of the block."""
+        if engine == "kafka":
+            host, _, port = self.kafka.bootstrap.rpartition(":")
+        else:
+            host, port = self.cassandra.contact_points[0], str(self.cassandra.port)
+        with proxied(host, int(port), kafka=engine == "kafka") as proxy:
+            variables = {
+                "kafka": {"HUBBUB_KAFKA_BOOTSTRAP": proxy.address},
+                "cassandra": {"HUBBUB_CASSANDRA_PORT": str(proxy.port)},
+            }
+            with self.altered(role, **variables[engine]):
+                yield proxy
+
+    @contextmanager
+    def worker(self, number: int) -> Iterator["Worker"]:
+        """One more router, ready, until the end of the block."""
+        worker = Worker(self, number)
+        try:
+            worker.start()
+            self.wait(worker.ready, 60, f"router-{number} to be ready")
+            yield worker
+        finally:
+            worker.stop()
+
+    def resident(self, part: str) -> int:
+        """Megabytes of memory a part and its children hold."""
+        process = psutil.Process(self.pids()[part])
+        return sum(p.memory_info().rss for p in (process, *process.children(recursive=True))) // 2**20
 
     def fired(self, point: str, seconds: float = 60) -> None:
         """Wait until somebody was killed at this point."""
@@ -180,3 +273,41 @@ class Stack:
                 raise NotSettled(f"waited {seconds:.0f} s for {what}")
             time.sleep(0.05)  # other processes can only be asked
         return found
+
+
+class Worker:
+    """A router beside the supervised one, in its group, that is started again by hand."""
+
+    def __init__(self, stack: Stack, number: int) -> None:
+        self._port = free_port()
+        self._log = stack.folder / f"router-{number}.log"
+        self._environment = stack.environment | {
+            "HUBBUB_KAFKA_BOOTSTRAP": stack.kafka.bootstrap,
+            "HUBBUB_ROUTER_INSTANCE_ID": f"router-{number}",
+            "HUBBUB_ROUTER_PORT": str(self._port),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "infra.cli", "run", "router"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self._port}/readyz").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def replace(self) -> None:
+        """SIGKILL it, and start its successor at once."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self.start()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for its end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)

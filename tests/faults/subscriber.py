@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import suppress
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ class Subscriber:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.shown: list[dict[str, Any]] = []
+        #: When each of `shown` came, in seconds since the epoch.
+        self.at: list[float] = []
         self._token = ""
         self.gaps = 0
         self.resumed = 0
@@ -84,3 +87,4 @@ class Subscriber:
             self.gaps += 1
         elif kind == "event":
             self.shown.append(json.loads(data))
+            self.at.append(time.time())

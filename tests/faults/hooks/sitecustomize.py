@@ -1,15 +1,25 @@
-"""Loaded by Python itself when this folder is on PYTHONPATH: lets a fault run end a role at a named point in its code.
+"""Loaded by Python itself when this folder is on PYTHONPATH: lets a fault run hurt a role from inside.
 
-HUBBUB_FAULTS names a folder. A file `armed/POINT` there makes the role that reaches POINT kill itself with SIGKILL,
-once: whoever removes the file dies. A file `mutant/ROLE` holds the name of a mutant of `mutants.py` that the role is
-to be. The product knows nothing of this.
+HUBBUB_FAULTS names a folder, in which
+
+- `armed/POINT` makes the role that reaches POINT kill itself with SIGKILL, once; whoever takes the file away dies. A
+  file with `kill PID` in it kills that process, one with `sleep SECONDS` has the role sleep;
+- `environment/ROLE` is a JSON object of variables that the role starts with;
+- `held/ROLE` keeps the role from starting as long as it is there;
+- `mutant/ROLE` holds the name of the mutant of `mutants.py` that the role is to be.
+
+Two variables change what the role believes: HUBBUB_FAULTS_SKEW is added to its wall clock, in seconds, and
+HUBBUB_FAULTS_GROUP to the names of its consumer groups. The product knows nothing of any of this.
 """
 
 import importlib
 import inspect
+import json
 import os
 import signal
 import sys
+import time
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 
@@ -28,13 +38,19 @@ POINTS = {
 
 
 def die_at(point: str) -> None:
-    """Be killed, if this point is armed."""
+    """Be killed, or do what else the file says, if this point is armed."""
     folder = Path(os.environ["HUBBUB_FAULTS"])
     try:
         (folder / "armed" / point).rename(folder / "fired" / point)
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    match (folder / "fired" / point).read_text().split():
+        case ["kill", pid]:
+            os.kill(int(pid), signal.SIGKILL)
+        case ["sleep", seconds]:
+            time.sleep(float(seconds))  # as a handler does that never lets go
+        case _:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wrap(point: str, module: str, name: str, when: str) -> None:
@@ -68,16 +84,34 @@ def _wrap(point: str, module: str, name: str, when: str) -> None:
     setattr(owner, last, wrapped)
 
 
+def _believe() -> None:
+    """Patch what the two variables are about."""
+    if skew := os.environ.get("HUBBUB_FAULTS_SKEW"):
+        clock = importlib.import_module("infra.runtime.clock").SystemClock
+        now, shift = clock.now, timedelta(seconds=float(skew))
+        clock.now = lambda self: now(self) + shift
+    if suffix := os.environ.get("HUBBUB_FAULTS_GROUP"):
+        kafka = importlib.import_module("infra.runtime.settings").Kafka
+        group = kafka.group
+        kafka.group = lambda self, role: group(self, role) + suffix
+
+
 def _install() -> None:
     command = sys.orig_argv  # sys.argv is not complete yet
     role = command[-1] if command[-3:-1] == ["infra.cli", "run"] else None
-    folder = os.environ.get("HUBBUB_FAULTS")
-    if role is None or folder is None:
+    if role is None or "HUBBUB_FAULTS" not in os.environ:
         return
+    folder = Path(os.environ["HUBBUB_FAULTS"])
+    while (folder / "held" / role).exists():
+        time.sleep(0.1)  # a file can only be looked for
+    environment = folder / "environment" / role
+    if environment.exists():
+        os.environ |= json.loads(environment.read_text())
+    _believe()
     for point, (module, name, when) in POINTS.items():
         if point.startswith(role + "."):
             _wrap(point, module, name, when)
-    mutant = Path(folder, "mutant", role)
+    mutant = folder / "mutant" / role
     if mutant.exists():
         getattr(importlib.import_module("mutants"), mutant.read_text().strip())(die_at)
 

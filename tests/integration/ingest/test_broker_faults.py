@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from infra.runtime.clock import SystemClock
 from infra.runtime.settings import Kafka
-from tests.integration.ingest.broker_proxy import BrokerProxy, broker_proxy
+from tests.faults.proxy import BLACKHOLE, CLEAR, CUT, LOST_ANSWERS, Controls, Fault, proxied
 from tests.integration.ingest.opened import Opened, opened
 from tests.unit.ingest.deliveries import event
 
@@ -17,13 +17,14 @@ RESUMES_WITHIN = 15.0
 
 
 @pytest.fixture
-async def proxy(kafka: Kafka) -> AsyncIterator[BrokerProxy]:
-    async with broker_proxy(kafka.bootstrap) as proxy:
+def proxy(kafka: Kafka) -> Iterator[Controls]:
+    host, _, port = kafka.bootstrap.partition(",")[0].rpartition(":")
+    with proxied(host, int(port), kafka=True) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def ingest(kafka: Kafka, proxy: BrokerProxy) -> AsyncIterator[Opened]:
+async def ingest(kafka: Kafka, proxy: Controls) -> AsyncIterator[Opened]:
     behind = kafka.model_copy(update={"bootstrap": proxy.address})
     async with opened(behind, SystemClock(), in_flight_events=20) as ingest:
         assert (await ingest.post(event(0))).status_code == 200
@@ -43,11 +44,11 @@ async def send_until_stored(ingest: Opened, events: list[dict[str, object]]) -> 
         await asyncio.sleep(0.2)
 
 
-@pytest.mark.parametrize("mode", ["cut", "blackhole", "lose_answers"])
+@pytest.mark.parametrize("fault", [CUT, BLACKHOLE, LOST_ANSWERS], ids=["cut", "blackhole", "lost answers"])
 async def test_a_fault_is_told_in_time_and_a_retry_makes_one_copy(
-    kafka: Kafka, proxy: BrokerProxy, ingest: Opened, mode: str
+    kafka: Kafka, proxy: Controls, ingest: Opened, fault: Fault
 ) -> None:
-    proxy.become(mode)  # type: ignore[arg-type]
+    proxy.become(fault)
     sent = [event(n, channel_id=f"c{n}") for n in range(1, 6)]
     before = time.monotonic()
     reply = await ingest.post(sent)
@@ -55,16 +56,16 @@ async def test_a_fault_is_told_in_time_and_a_retry_makes_one_copy(
     assert reply.status_code == 503
     assert reply.headers["Retry-After"]
     assert [error["code"] for error in reply.json()["errors"]] == ["unavailable"] * 5
-    proxy.become("pass")
+    proxy.become(CLEAR)
     stored = await send_until_stored(ingest, sent)
     assert stored["accepted"] + stored["duplicates"] == 5
     assert await ingest.copies(kafka) == {f"id-{n}": 1 for n in range(6)}
 
 
 async def test_while_the_queue_is_full_requests_are_refused_at_once_and_later_stored(
-    kafka: Kafka, proxy: BrokerProxy, ingest: Opened
+    kafka: Kafka, proxy: Controls, ingest: Opened
 ) -> None:
-    proxy.become("blackhole")
+    proxy.become(BLACKHOLE)
     first = [event(n) for n in range(1, 21)]
     replies = await asyncio.gather(*(ingest.post(first[at : at + 5]) for at in range(0, 20, 5)))
     assert {reply.status_code for reply in replies} == {503}
@@ -74,7 +75,7 @@ async def test_while_the_queue_is_full_requests_are_refused_at_once_and_later_st
     assert time.monotonic() - before < 0.5
     assert {reply.status_code for reply in refused} == {503}
     assert ingest.stack.framer.in_flight_events == 20
-    proxy.become("pass")
+    proxy.become(CLEAR)
     await send_until_stored(ingest, first)
     for one in more:
         await send_until_stored(ingest, [one])

@@ -39,6 +39,27 @@ def test_a_broker_that_is_not_there_is_named():
         check_topics(Kafka(bootstrap="127.0.0.1:1"), timeout=1)
 
 
+def test_a_full_queue_is_refused_or_waited_for(kafka):
+    producer = DeliveringProducer(producer_config(kafka, "test", **{"queue.buffering.max.messages": 10}))
+    failures = []
+    name = kafka.topic(topics.EVENTS.name)
+
+    def report(error, _):
+        if error is not None:
+            failures.append(error)
+
+    def produce(number):
+        for _ in range(number):
+            producer.produce(name, b"{}", on_delivery=report)
+
+    with pytest.raises(BufferError):
+        produce(1_000)
+    for _ in range(1_000):
+        producer.produce(name, b"{}", on_delivery=report, wait=30)
+    assert producer.close(30) == 0
+    assert not failures
+
+
 async def test_futures_settle_when_the_broker_has_the_records_and_keys_go_where_placement_says(kafka):
     producer = DeliveringProducer(producer_config(kafka, "test"))
     deliveries = AsyncDeliveries(producer, asyncio.get_running_loop())

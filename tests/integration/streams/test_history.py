@@ -18,7 +18,7 @@ from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Cassandra, Kafka
 from streams.history.store import _bound
-from tests.integration.streams.cassandra_proxy import Mode, cassandra_proxy
+from tests.faults.proxy import CLEAR, CUT, HELD, Fault, proxied
 from tests.integration.streams.running import wait_until
 from tests.integration.streams.writing import HistoryProcess, history, publish, rewind, snapshot, uncommitted
 
@@ -195,12 +195,12 @@ def test_a_writer_killed_again_and_again_loses_nothing(writer: HistoryProcess, d
     assert sum(len(read(database, tables.BUCKETS, tenant, f"c{n}")) for n in range(7)) in (7, 14)
 
 
-@pytest.mark.parametrize("fault", ["cut", "stall"])
+@pytest.mark.parametrize("fault", [CUT, HELD], ids=["cut", "held"])
 def test_a_cassandra_that_is_gone_pauses_the_writer_and_loses_nothing(
-    fault: Mode, kafka: Kafka, cassandra: Cassandra, database: Database, tenant: str, tmp_path: Path
+    fault: Fault, kafka: Kafka, cassandra: Cassandra, database: Database, tenant: str, tmp_path: Path
 ) -> None:
     own = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}{tenant}-"})
-    with cassandra_proxy(cassandra.contact_points[0], cassandra.port) as proxy:
+    with proxied(cassandra.contact_points[0], cassandra.port) as proxy:
         behind = cassandra.model_copy(update={"port": proxy.port, "request_timeout": 2.0})
         with history(own, behind, tmp_path / "history.log") as writer:
             publish(own, [event(tenant, number) for number in range(3_000)])
@@ -214,7 +214,7 @@ def test_a_cassandra_that_is_gone_pauses_the_writer_and_loses_nothing(
             # Past Kafka's session timeout: only a writer that keeps polling is still a member.
             time.sleep(12)
             assert uncommitted(own) == held_back
-            proxy.become("pass")
+            proxy.become(CLEAR)
             writer.wait_written()
             assert writer.metric("hubbub_history_paused_partitions") == 0
             assert len(snapshot(database, tenant)["messages"]) == 20_000

@@ -9,29 +9,10 @@ from infra.contracts import codec, topics
 from infra.contracts.records import Accounting
 from infra.runtime.settings import Kafka
 from streams import dead_letters
+from tests.integration.streams.poison import KINDS, poison
 from tests.integration.streams.running import event, framed, read, router, send
 
 COPIES = 100
-
-
-def poison(number: int) -> list[tuple[int, bytes | None]]:
-    """Ten kinds of poison; the last is a frame with one bad element among good ones."""
-    good = [codec.encode(event(number, id=f"good-{number}-{i}")) for i in range(2)]
-    whole = codec.frame([codec.encode(event(number, id=f"cut-{number}-{i}")) for i in range(3)])
-    partition = number % topics.INGEST.partitions
-    values = [
-        b"\xff\xfe not utf-8 \xc3\x28",
-        b'{"id":"' + b"\xff" + b'","type":"message.sent"}',
-        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
-        b'{"id":5,"type":"message.sent","time":"soon"}',
-        None,
-        b'{"id":"big","type":"message.sent","text":"' + b"x" * 2_000_000 + b'"}',
-        whole[: len(whole) // 2],
-        b'{"id":"n","type":"message.sent","time":NaN}',
-        codec.encode(event(number, id=f"mine-{number}", type="hubbub.heartbeat")),
-        codec.frame([good[0], b'{"id":"bad","type":"message.sent"}', good[1]]),
-    ]
-    return [(partition, value) for value in values]
 
 
 def test_a_thousand_poison_records_are_a_thousand_dead_letters(own_kafka: Kafka, log_file: IO[bytes]) -> None:
@@ -48,7 +29,7 @@ def test_a_thousand_poison_records_are_a_thousand_dead_letters(own_kafka: Kafka,
         expected = [e.id for e in neighbours] + [f"good-{n}-{i}" for n in range(COPIES) for i in range(2)]
         assert arrived == Counter(expected)
         letters = dead_letters.list_letters(own_kafka, limit=2_000)
-        assert len(letters) == len(read(own_kafka, topics.DLQ)) == 10 * COPIES
+        assert len(letters) == len(read(own_kafka, topics.DLQ)) == KINDS * COPIES
         assert {letter.code for letter in letters} == {"invalid_field", "missing_field", "too_large", "forbidden_type"}
         originals = Counter(value or b"" for _, value in bad if value is None or not value.startswith(b'[{"id":"good'))
         found = Counter(letter.value for letter in letters)
