@@ -95,9 +95,9 @@ class DeliveringProducer:
     and needs the reports, a second one would fight it for the interpreter over every report.
 
     `produce` does not block unless told to: `BufferError` says the queue is full, which is the caller's sign to slow
-    down. Each delivery callback runs on the poll thread and must only hand over. A fatal error (a fenced or broken idempotent producer)
-    sets `fatal` and calls `on_fatal` from that thread; the owner should stop and be restarted, since no record can be
-    delivered any more.
+    down. Each delivery callback runs on the poll thread and must only hand over. A fatal error (a fenced or broken
+    idempotent producer) sets `fatal` and calls `on_fatal` from that thread; the owner should stop and be restarted,
+    since no record can be delivered any more.
     """
 
     def __init__(
