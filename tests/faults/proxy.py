@@ -80,13 +80,11 @@ class Proxy:
         """Carry one connection until either side hangs up."""
         try:
             if self._fault.refuse:
-                return
+                raise ConnectionRefusedError
             server, to_server = await asyncio.open_connection(self.host, self._target)
         except ConnectionError:
+            to_client.transport.abort()
             return
-        finally:
-            if self._fault.refuse:
-                to_client.transport.abort()
         ends = {to_client, to_server}
         self._open |= ends
         try:
