@@ -169,7 +169,10 @@ class Router:
         if len(value) > MAX_BYTES:
             value = value[:MAX_BYTES]
         headers = letter_headers(src, stage, error, record.appended_at, record.headers)
-        routed.outputs.append(Output(self._dlq, value, src.encode(), headers))
+        # A replay that fails again is the same dead letter, not one more. Parts of one cannot share its key.
+        again = dict(record.headers or ()).get(h.REPLAY_OF) if routed.accepted == 1 else None
+        key = again.encode() if isinstance(again, str) else again
+        routed.outputs.append(Output(self._dlq, value, key or src.encode(), headers))
         routed.tally["" if index == h.WHOLE else tenant_of(value), "dlq"] += 1
 
     def _blame(self, routed: Routed, record: Record, index: int, value: bytes, error: Exception) -> None:

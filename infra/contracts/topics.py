@@ -75,7 +75,7 @@ ACCOUNTING: Final = Topic(
 DLQ: Final = Topic(
     name="dlq",
     record="the original bytes; why and where in headers",
-    key="input topic/partition/offset/index",
+    key="input topic/partition/offset/index of its first burial",
     retention_ms=30 * _DAY,
     max_message_bytes=5 * _MIB,
 )

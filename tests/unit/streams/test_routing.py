@@ -177,11 +177,26 @@ def test_no_message_text_in_a_dead_letters_error() -> None:
     assert b"secret" not in (dict(to(routed, "dlq")[0].headers)[h.ERROR] or b"")
 
 
-def test_a_replayed_record_keeps_its_count_and_its_first_sight() -> None:
-    earlier = [(h.REPLAY_OF, b"ingest/1/1/0"), (h.ATTEMPTS, b"2"), (h.FIRST_SEEN, b"2026-01-01T00:00:00.000+00:00")]
-    headers = dict(to(LIVE.route(record(b"{", headers=earlier)), "dlq")[0].headers)
+EARLIER: list[tuple[str, str | bytes | None]] = [
+    (h.REPLAY_OF, b"ingest/1/1/0"),
+    (h.ATTEMPTS, b"2"),
+    (h.FIRST_SEEN, b"2026-01-01T00:00:00.000+00:00"),
+]
+
+
+@pytest.mark.parametrize("value", [b"{", b'{"id":"x"}'], ids=["whole", "element"])
+def test_a_replay_that_fails_again_is_the_same_dead_letter(value: bytes) -> None:
+    (letter,) = to(LIVE.route(record(value, headers=EARLIER)), "dlq")
+    headers = dict(letter.headers)
+    assert letter.key == b"ingest/1/1/0"
     assert headers[h.ATTEMPTS] == b"3"
     assert headers[h.FIRST_SEEN] == b"2026-01-01T00:00:00.000+00:00"
+    assert (headers[h.SRC] or b"").startswith(b"ingest/3/42/")  # the ledger counts it by the record it came in
+
+
+def test_parts_of_a_replay_that_fail_are_letters_of_their_own() -> None:
+    routed = LIVE.route(record(codec.frame([b'{"id":"x"}', b'{"id":"y"}']), headers=EARLIER))
+    assert [letter.key for letter in to(routed, "dlq")] == [b"ingest/3/42/0", b"ingest/3/42/1"]
 
 
 def test_our_own_fault_is_told_from_poison(monkeypatch: pytest.MonkeyPatch) -> None:
