@@ -191,7 +191,7 @@ def test_a_replay_that_fails_again_is_the_same_dead_letter(value: bytes) -> None
     assert letter.key == b"ingest/1/1/0"
     assert headers[h.ATTEMPTS] == b"3"
     assert headers[h.FIRST_SEEN] == b"2026-01-01T00:00:00.000+00:00"
-    assert (headers[h.SRC] or b"").startswith(b"ingest/3/42/")  # the ledger counts it by the record it came in
+    assert headers[h.SRC] in (b"ingest/3/42/-1", b"ingest/3/42/0")  # the ledger counts it by the record it came in
 
 
 def test_parts_of_a_replay_that_fail_are_letters_of_their_own() -> None:
