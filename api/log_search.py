@@ -14,7 +14,7 @@ from infra.contracts import headers, topics
 from infra.contracts.events import Event, from_ms, to_ms
 from infra.contracts.records import Action, Held, Verdict
 from infra.contracts.topics import Topic
-from infra.runtime.kafka import admin, client_config
+from infra.runtime.kafka import client_config
 from infra.runtime.settings import Kafka
 
 log = structlog.get_logger("hubbub.api")
@@ -64,7 +64,6 @@ def search(
     """The records of this tenant's event that were appended at or after `since`. Blocks up to about `seconds`."""
     deadline = monotonic() + seconds
     names = {kafka.topic(topic.name): topic for topic in SEARCHED}
-    ends = read_ends(admin(kafka), names, timeout=seconds)
     consumer = Consumer(
         {
             **client_config(kafka, "hubbub-api-trace"),
@@ -74,6 +73,7 @@ def search(
         }
     )
     try:
+        ends = read_ends(consumer, names, timeout=seconds)
         asked = [TopicPartition(name, int(p), to_ms(since)) for name in ends for p in ends[name]]
         starts = consumer.offsets_for_times(asked, timeout=seconds) if asked else []
         # A partition with nothing that new answers with its end.

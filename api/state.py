@@ -18,7 +18,7 @@ from infra.runtime.cassandra import Database, connect
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.control import ControlFollower, Directory
 from infra.runtime.health import Health
-from infra.runtime.kafka import admin
+from infra.runtime.kafka import observer
 from infra.runtime.settings import Cassandra, Kafka, Runtime
 
 #: Each reads the log in a thread of its own.
@@ -56,7 +56,9 @@ def assemble(
         older_seconds=settings.older_seconds,
         mask_seconds=settings.mask_seconds,
     )
-    watch = Watch(database, lambda: admin(kafka), clock, settings.fresh_seconds)
+    watch = Watch(
+        database, lambda: observer(kafka, "hubbub-api-watch", kafka.group("api-watch")), clock, settings.fresh_seconds
+    )
     health = Health("api")
     health.add("cassandra", watch.cassandra)
     health.add("kafka", watch.kafka)

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from api.errors import UNAVAILABLE
 from api.numbers.freshness import LogEnds, Offsets, read_progress
@@ -14,6 +13,7 @@ from infra.contracts.placement import DEFAULT_PLAN, BucketEpoch, plan_of
 from infra.runtime.cassandra import Database
 from infra.runtime.clock import Clock
 from infra.runtime.health import Progress
+from infra.runtime.kafka import end_offsets
 
 log = structlog.get_logger("hubbub.api")
 
@@ -26,9 +26,7 @@ _PLAN_SECONDS = 60.0
 class Watch:
     """Looks at both engines once a second, each at its own pace."""
 
-    def __init__(
-        self, database: Database, admin: Callable[[], AdminClient], clock: Clock, fresh_seconds: float
-    ) -> None:
+    def __init__(self, database: Database, connect: Callable[[], Consumer], clock: Clock, fresh_seconds: float) -> None:
         self.ends = LogEnds(fresh_seconds)
         self.cassandra = Progress(_UNHEALTHY_AFTER_SECONDS)
         self.kafka = Progress(_UNHEALTHY_AFTER_SECONDS)
@@ -36,8 +34,8 @@ class Watch:
         self._planned_at: float | None = None
         self._topics: tuple[str, ...] = ()
         self._database = database
-        self._connect = admin
-        self._admin: AdminClient | None = None
+        self._connect = connect
+        self._consumer: Consumer | None = None
         self._clock = clock
 
     @property
@@ -57,8 +55,8 @@ class Watch:
         except UNAVAILABLE as error:
             log.warning("cassandra.unavailable", error=type(error).__name__)
         try:
-            self._admin = self._admin or self._connect()
-            ends = await asyncio.to_thread(read_ends, self._admin, self._topics)
+            self._consumer = self._consumer or self._connect()
+            ends = await asyncio.to_thread(read_ends, self._consumer, self._topics)
             self.ends.observe(self._clock.monotonic(), ends)
             self.kafka.beat()
         except KafkaException as error:
@@ -71,15 +69,11 @@ class Watch:
             await asyncio.sleep(_EVERY_SECONDS)
 
 
-def read_ends(admin: AdminClient, topics: Iterable[str], timeout: float = 5) -> Offsets:
+def read_ends(consumer: Consumer, topics: Iterable[str], timeout: float = 5) -> Offsets:
     """The end of every partition of these topics. Blocks; asks the brokers even when there is no topic to ask for."""
-    found = admin.list_topics(timeout=timeout).topics
+    found = consumer.list_topics(timeout=timeout).topics
     wanted = [TopicPartition(name, p) for name in topics if name in found for p in found[name].partitions]
-    if not wanted:
-        return {}
     ends: dict[str, dict[str, int]] = {}
-    latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    asked = dict.fromkeys(wanted, latest)
-    for partition, result in admin.list_offsets(asked, request_timeout=timeout).items():
-        ends.setdefault(partition.topic, {})[str(partition.partition)] = result.result(timeout).offset
+    for (topic, partition), offset in end_offsets(consumer, wanted, timeout).items():
+        ends.setdefault(topic, {})[str(partition)] = offset
     return ends

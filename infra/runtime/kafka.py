@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -213,6 +213,27 @@ class AsyncDeliveries:
                 future.set_result(None)
             else:
                 future.set_exception(Undelivered(error.name()))
+
+
+def observer(settings: Kafka, client_id: str, group: str) -> Consumer:
+    """A consumer that joins nothing and is only asked: for offsets, and for what this group has committed.
+
+    Roles ask so and not by `AdminClient`, whose requests to a broker that is going away end the whole process by a
+    failed assertion (github.com/confluentinc/librdkafka issues 3663 and 4605; seen with 2.16).
+    """
+    return Consumer({**client_config(settings, client_id), "group.id": group, "enable.auto.commit": False})
+
+
+def end_offsets(consumer: Consumer, partitions: Iterable[TopicPartition], timeout: float) -> dict[tuple[str, int], int]:
+    """Where these partitions end now, by topic and partition, with one request a broker. Raises KafkaException."""
+    asked = [TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions]
+    found = {}
+    # The protocol's request for the offset of a time takes -1 for the end.
+    for place in consumer.offsets_for_times(asked, timeout=timeout) if asked else ():
+        if place.error is not None:
+            raise KafkaException(place.error)
+        found[place.topic, place.partition] = place.offset
+    return found
 
 
 def admin(settings: Kafka) -> AdminClient:

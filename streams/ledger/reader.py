@@ -5,19 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from infra.contracts.events import to_ms
 from infra.runtime.errors import Unreachable
-from infra.runtime.kafka import admin, consumer_config, is_fatal
+from infra.runtime.kafka import consumer_config, end_offsets, is_fatal, observer
 from infra.runtime.settings import Kafka
 from streams.ledger.books import TP
 from streams.ledger.observations import INPUTS, TOPICS
@@ -36,7 +28,7 @@ class Reader:
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
         self._prefix = len(kafka.topic_prefix)
-        self._admin: AdminClient = admin(kafka)
+        self._groups: dict[str, Consumer] = {}
         self._paused = {"inputs": False, "outputs": False}
         #: The next offset to be read.
         self.positions: dict[TP, int] = {}
@@ -101,15 +93,17 @@ class Reader:
         if added := set(self._partitions()) - self.positions.keys():
             log.warning("ledger.partitions_added", partitions=sorted(f"{topic}/{number}" for topic, number in added))
             self.fatal = "partitions were added"
-        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = self._admin.list_offsets(dict.fromkeys(map(self._there, self.positions), latest), request_timeout=5)
-        return {self._here(place): result.result(_TIMEOUT).offset for place, result in asked.items()}
+        found = end_offsets(self._consumer, map(self._there, self.positions), _TIMEOUT)
+        return {(topic[self._prefix :], partition): offset for (topic, partition), offset in found.items()}
 
     def committed(self, role: str) -> dict[TP, int]:
         """The offsets that a role has committed. Raises KafkaException."""
-        request = [ConsumerGroupTopicPartitions(self._kafka.group(role))]
-        (asked,) = self._admin.list_consumer_group_offsets(request, request_timeout=5).values()
-        found = asked.result(_TIMEOUT).topic_partitions or []
+        group = self._groups.get(role)
+        if group is None:
+            group = self._groups[role] = observer(self._kafka, f"hubbub-ledger-{role}", self._kafka.group(role))
+        found = group.committed([self._there(tp) for tp in self.positions], timeout=_TIMEOUT)
+        if wrong := next((place.error for place in found if place.error is not None), None):
+            raise KafkaException(wrong)
         return {self._here(place): place.offset for place in found if place.offset >= 0}
 
     def here(self, offsets: Mapping[str, Mapping[str, int]]) -> dict[TP, int]:
@@ -126,10 +120,11 @@ class Reader:
 
     def close(self) -> None:
         """Leave Kafka."""
-        self._consumer.close()
+        for consumer in (self._consumer, *self._groups.values()):
+            consumer.close()
 
     def _partitions(self) -> list[TP]:
-        found = self._admin.list_topics(timeout=_TIMEOUT).topics
+        found = self._consumer.list_topics(timeout=_TIMEOUT).topics
         return [(name, number) for name in TOPICS for number in found[self._kafka.topic(name)].partitions]
 
     def _offsets_at(self, partitions: Iterable[TP], since: datetime) -> dict[TP, int]:

@@ -35,8 +35,8 @@ class Subscriber:
         return self
 
     def stop(self) -> None:
+        """Take no more. The thread ends with the next line it reads, at the latest with a ping."""
         self._stopping.set()
-        self._thread.join(40)
 
     def _run(self) -> None:
         token = ""
