@@ -85,9 +85,11 @@ class Scene:
             self.stack.send_signal(part, signal.SIGCONT)
 
     def terminate(self, part: str) -> None:
-        """SIGTERM a part, and wait until all has caught up."""
+        """SIGTERM a part, which must end by itself and in order, and wait until all has caught up."""
         dead = self.stack.send_signal(part, signal.SIGTERM)
         self.recovered[f"{part} terminated"].append(self._recover(part, dead))
+        code = self.stack.exit_codes(part)[-1]
+        self.claim(f"{part} ends with 0", [f"it ended with {code}"] if code else [], f"{code}")
 
     def kill_everything(self) -> None:
         """SIGKILL all there is, and bring it back with the one command."""

@@ -131,6 +131,12 @@ class Stack:
         os.kill(pid, number)
         return int(pid)
 
+    def exit_codes(self, part: str) -> list[int]:
+        """How its processes have ended so far, as the supervisor saw it."""
+        lines = (self.data / "logs" / "supervisor.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return [e["code"] for e in events if e["event"] == "process.exited" and e["name"] == part]
+
     def kill_everything(self) -> int:
         """SIGKILL the supervisor and every part at once. Returns how many were hit."""
         state = read_state(self.data.absolute())
