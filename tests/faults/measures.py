@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 
 from tests.faults.subscriber import Subscriber
 
@@ -38,6 +39,10 @@ class Measures:
             for reader, begin in zip(self._readers, begins, strict=True):
                 for event, at in zip(reader.shown[begin:], reader.at[begin:], strict=False):
                     seconds.append(at - datetime.fromisoformat(event["received_at"]).timestamp())
+
+    def silence(self) -> float:
+        """The longest time, in seconds, in which a live reader was shown nothing."""
+        return max((b - a for reader in self._readers for a, b in pairwise(reader.at)), default=0.0)
 
     def slower(self, before: str, after: str, factor: float) -> list[str]:
         """What contradicts that the p99 of `after` is within a factor of that of `before`."""

@@ -190,6 +190,7 @@ def play(
         finally:
             load.stop()
         scene.measures.notes["seconds to drain"] = round(stack.settle(), 1)
+        scene.measures.notes["longest live silence, s"] = round(scene.measures.silence(), 1)
         claims = _judge(scene, since, late, agree)
     finally:
         for reader in readers:
@@ -201,7 +202,7 @@ def play(
         retried=load.retried,
         slowest=load.slowest,
         recovered={part: [round(s, 1) for s in seconds] for part, seconds in scene.recovered.items()},
-        notes={**scene.measures.notes, "slowest 503": round(load.slowest_refusal, 2)},
+        notes={**scene.measures.notes, "slowest 503, s": round(load.slowest_refusal, 2)},
         seconds=time.monotonic() - began,
     )
 
