@@ -8,7 +8,7 @@ from tests.faults.load import change, message
 from tests.faults.proxy import CLEAR, Fault
 from tests.faults.row import Row, freeze, kill, times
 from tests.faults.scene import Scene
-from tests.integration.streams.writing import snapshot
+from tests.integration.streams.writing import snapshot, uncommitted
 
 _BATCH = 500
 
@@ -76,20 +76,17 @@ def read_again(scene: Scene) -> None:
     """The whole of the topics once more, by a consumer group that has read nothing."""
     scene.stay(20)
     scene.load.stop()
-    scene.stack.settle()
+    # A channel's last activity is stored with the commit, not with its message.
+    scene.stack.wait(lambda: not uncommitted(scene.stack.kafka), 60, "history to have committed all")
     database = connect(scene.stack.cassandra, prepare=False)
     try:
         before = snapshot(database, scene.tenant)
         with scene.stack.altered("history", HUBBUB_FAULTS_GROUP="-again"):
             scene.stack.settle(600)
-            after = snapshot(database, scene.tenant)
+        after = snapshot(database, scene.tenant)
     finally:
         database.close()
-    wrong = [
-        f"{table}: {len(before[table])} rows, {len(after[table])} after"
-        for table in before
-        if before[table] != after[table]
-    ]
+    wrong = [table for table, rows in before.items() if rows != after[table]]
     count = sum(map(len, before.values()))
     scene.claim("every row and write time is as before", wrong, f"{count:,} rows in {len(before)} tables")
 
