@@ -1,8 +1,8 @@
 """A whole Hubbub of one's own to hurt: started with one command, known by its processes, waited for by its lag."""
 
+import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -108,8 +108,15 @@ class Stack:
         """No byte is free on this disk until the end of the block."""
         filler = self.data / disk / "filler"
         try:
-            with filler.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(filler.parent).free)
+            with filler.open("wb", buffering=0) as file:
+                piece = bytes(2**20)
+                while piece:
+                    try:
+                        file.write(piece)
+                    except OSError as error:
+                        if error.errno != errno.ENOSPC:
+                            raise
+                        piece = piece[: len(piece) // 2]
             yield
         finally:
             filler.unlink()
