@@ -5,14 +5,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from cassandra import DriverException
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.policies import RoundRobinPolicy
 
 from infra.local.ports import listens
 from infra.local.process import Command
+
+log = structlog.get_logger(__name__)
 
 EXPORTS = (
     *("java.base/jdk.internal.misc", "java.base/jdk.internal.ref", "java.base/java.lang.ref", "java.base/sun.nio.ch"),
@@ -36,6 +39,10 @@ LOGBACK = """<configuration>
   <root level="INFO"><appender-ref ref="STDOUT"/></root>
 </configuration>
 """
+
+
+#: Version, id and length of the parameters of a commit log segment.
+_HEADER_BYTES: Final = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +119,19 @@ class CassandraNode:
         self.home.mkdir(parents=True, exist_ok=True)
         self._config.write_text(json.dumps(self.configuration(), indent=2) + "\n")
         self._logback.write_text(LOGBACK)
+        self.mend()
+
+    def mend(self) -> None:
+        """Delete commit log segments that were never begun: a full disk leaves them, and no node starts on one.
+
+        A segment's header is on the disk before its first mutation, so one that begins with zeros holds nothing.
+        """
+        for segment in sorted((self.home / "commitlog").glob("CommitLog-*.log")):
+            with segment.open("rb") as file:
+                begun = any(file.read(_HEADER_BYTES))
+            if not begun:
+                segment.unlink()
+                log.warning("commitlog.unwritten_segment_deleted", segment=segment.name)
 
     def command(self) -> Command:
         """The node's process."""

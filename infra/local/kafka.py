@@ -119,6 +119,9 @@ class KafkaNode:
             raise StartError(self.name, "could not format its data directory", self.log)
         fresh.rename(self.data)
 
+    def mend(self) -> None:
+        """Nothing: a broker recovers its log by itself."""
+
     def command(self) -> Command:
         """The broker's process."""
         argv = (*self._java(self.heap), "kafka.Kafka", str(self._config))

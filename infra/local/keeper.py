@@ -15,6 +15,7 @@ class Keeper:
     """One supervised process.
 
     `changed` is called whenever its pid changes, `note` with a line for whoever watches; `now` is a monotonic clock.
+    `mend` is called before each restart, to put right what an end in the middle of things may leave.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Keeper:
         changed: Callable[[], None],
         note: Callable[[str], None],
         now: Callable[[], float],
+        mend: Callable[[], None] = lambda: None,
     ) -> None:
         self.command = command
         self.running: Running | None = None
@@ -33,6 +35,7 @@ class Keeper:
         self._changed = changed
         self._note = note
         self._now = now
+        self._mend = mend
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,6 +76,7 @@ class Keeper:
             if await self._stopped_within(delay):
                 return
             started = self._now()
+            self._mend()
             self.running = running = await Running.start(self.command)
             self.restarts += 1
             self._changed()

@@ -99,3 +99,16 @@ def test_addresses_for_the_roles(tmp_path: Path) -> None:
         "HUBBUB_CASSANDRA_CONTACT_POINTS": '["127.0.0.1"]',
         "HUBBUB_CASSANDRA_PORT": "9200",
     }
+
+
+async def test_a_commit_log_segment_that_was_never_begun_is_deleted_and_no_other(tmp_path: Path) -> None:
+    node = cassandra(tmp_path)
+    await node.prepare()  # no commit log yet
+    folder = tmp_path / "cassandra" / "commitlog"
+    folder.mkdir()
+    begun, unwritten = folder / "CommitLog-8-1.log", folder / "CommitLog-8-2.log"
+    begun.write_bytes(bytes.fromhex("00000008000001a21ea0ba73") + bytes(1_000))
+    unwritten.write_bytes(bytes(1_000))
+    (folder / "CommitLog-8-3_cdc.idx").write_bytes(bytes(10))
+    node.mend()
+    assert sorted(f.name for f in folder.iterdir()) == ["CommitLog-8-1.log", "CommitLog-8-3_cdc.idx"]

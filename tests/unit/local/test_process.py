@@ -140,14 +140,17 @@ def test_a_tethered_child_does_not_outlive_its_parent_where_the_kernel_can_tell(
 
 async def test_a_keeper_restarts_until_it_is_stopped(command: Callable[[str], Command]) -> None:
     notes: list[str] = []
+    mended: list[int] = []
     keeper = Keeper(
         command("import time; print('up', flush=True); time.sleep(60)"),
         stop_seconds=5,
         changed=lambda: None,
         note=notes.append,
         now=time.monotonic,
+        mend=lambda: mended.append(keeper.restarts),
     )
     first = await keeper.start()
+    assert not mended
     await printed(first)
     os.kill(first.identity.pid, signal.SIGKILL)
 
@@ -163,6 +166,7 @@ async def test_a_keeper_restarts_until_it_is_stopped(command: Callable[[str], Co
     await keeper.stop()
     assert gone(second.identity.pid)
     assert notes == ["child exited with code -9 after 0 s: started again in 0 s"]
+    assert mended == [0]
 
 
 async def test_a_keeper_is_stopped_while_it_waits_to_restart(command: Callable[[str], Command]) -> None:
