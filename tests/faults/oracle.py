@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Final
 
 from infra.contracts import events
-from infra.contracts.events import Event
 from infra.contracts.tables import METRICS_QUERY
 from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.cassandra import connect
@@ -34,7 +33,8 @@ def judge(
 ) -> list[Claim]:
     """Every claim about one tenant, from the offsets at which its run began."""
     log = audit.read_log(kafka, since, tenant)
-    late = {key for key, event in log.first.items() if is_late(event)}
+    # So far behind when they were appended that their windows were closed, whatever the others did.
+    late = {key for key, event in log.first.items() if log.appended[key] - event.time > LATE}
     database = connect(cassandra, prepare=False)
     try:
         sinks = [
@@ -70,11 +70,6 @@ def lost(log: Log, ledger: Ledger, tenant: str) -> Claim:
             claim.wrong.append(f"nobody sent it: {key}")
     claim.figure = ", ".join(f"{name} {count:,}" for name, count in sorted(told.items()))
     return claim
-
-
-def is_late(event: Event) -> bool:
-    """Whether an event was so far behind when it was received that its window was closed, whatever the others did."""
-    return event.received_at is not None and event.received_at - event.time > LATE
 
 
 def late_events(cassandra: Cassandra) -> int:

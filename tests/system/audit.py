@@ -16,7 +16,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from infra.contracts import events, metrics, placement, topics, windows
-from infra.contracts.events import Event
+from infra.contracts.events import Event, from_ms
 from infra.contracts.records import Accounting, Held
 from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import client_config
@@ -40,6 +40,8 @@ class Log:
 
     outcome: dict[Id, set[str]] = field(default_factory=lambda: defaultdict(set))
     first: dict[Id, Event] = field(default_factory=dict)
+    #: When Kafka appended the first copy.
+    appended: dict[Id, datetime] = field(default_factory=dict)
     backfilled: dict[Id, Event] = field(default_factory=dict)
     held: dict[Id, Held] = field(default_factory=dict)
     #: Records in `events` and its backfill by event.
@@ -66,8 +68,8 @@ def ends_of(kafka: Kafka) -> dict[tuple[str, int], int]:
     return found
 
 
-def records(kafka: Kafka, topic: topics.Topic, since: Since) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of every record of a topic from `since` up to its present end."""
+def records(kafka: Kafka, topic: topics.Topic, since: Since) -> Iterator[tuple[bytes, bytes, datetime]]:
+    """Key, value and append time of every record of a topic from `since` up to its present end."""
     name = kafka.topic(topic.name)
     consumer = Consumer({**client_config(kafka, "audit"), "group.id": "audit", "enable.auto.commit": False})
     partitions = [
@@ -82,7 +84,7 @@ def records(kafka: Kafka, topic: topics.Topic, since: Since) -> Iterator[tuple[b
             error, partition, offset = message.error(), message.partition(), message.offset()
             if error is not None or partition is None or offset is None:
                 raise RuntimeError(f"{name}: {error}")
-            yield message.key() or b"", message.value() or b""
+            yield message.key() or b"", message.value() or b"", from_ms(message.timestamp()[1])
             if offset >= ends[partition][1] - 1:
                 waiting.discard(partition)
     consumer.close()
@@ -93,29 +95,30 @@ def read_log(kafka: Kafka, since: Since | None = None, tenant: str | None = None
     log = Log()
     since = since or {}
     for topic, into in ((topics.EVENTS, log.first), (topics.EVENTS_BACKFILL, log.backfilled)):
-        for _, value in records(kafka, topic, since):
+        for _, value, appended_at in records(kafka, topic, since):
             event = msgspec.json.decode(value, type=Event)
             if event.type == events.HEARTBEAT or tenant not in (None, event.tenant):
                 continue
             key = (event.tenant or "", event.id)
             into.setdefault(key, event)
+            log.appended.setdefault(key, appended_at)
             log.outcome[key].add("events")
             log.copies[key] += 1
-    for _, value in records(kafka, topics.SIGNALS, since):
+    for _, value, _ in records(kafka, topics.SIGNALS, since):
         event = msgspec.json.decode(value, type=Event)
         if tenant not in (None, event.tenant):
             continue
         log.outcome[event.tenant or "", event.id].add("signals")
-    for _, value in records(kafka, topics.HELD, since):
+    for _, value, _ in records(kafka, topics.HELD, since):
         held = msgspec.json.decode(value, type=Held)
         if tenant not in (None, held.event.tenant):
             continue
         key = (held.event.tenant or "", held.event.id)
         log.held.setdefault(key, held)
         log.outcome[key].add("held" if held.verdict.action == "hold" else "blocked")
-    for record, value in records(kafka, topics.ACCOUNTING, since):
+    for record, value, _ in records(kafka, topics.ACCOUNTING, since):
         log.accounting[record] = msgspec.json.decode(value, type=Accounting)
-    log.dead |= dict(records(kafka, topics.DLQ, since))
+    log.dead |= {key: value for key, value, _ in records(kafka, topics.DLQ, since)}
     return log
 
 
