@@ -69,7 +69,7 @@ class Load:
         self.ledger = Ledger(ledger)
         self._url = ingest_url + "/v1/events"
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._interval = 0.1
+        self._interval = max(0.1, connections / rate)
         self.batch = max(1, round(rate * self._interval / connections))
         self._stopping = threading.Event()
         self._threads = [

@@ -22,8 +22,8 @@ class Measures:
 
     @contextmanager
     def times(self, name: str) -> Iterator[list[float]]:
-        """The seconds put into the list by the end of the block."""
-        seconds: list[float] = []
+        """The seconds put into the list by the end of the block, beside those of earlier blocks of this name."""
+        seconds = self._times.pop(name, [])
         yield seconds
         self._times[name] = sorted(seconds)
         self.notes[f"{name}, ms"] = (

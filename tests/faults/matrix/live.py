@@ -25,16 +25,18 @@ def stalled_reader(scene: Scene) -> None:
     place = (address.hostname or "", address.port or 0)
     with crowd(place, request, _READERS), scene.measures.memory("api") as megabytes:
         scene.stay(10)
-        with scene.measures.live("live among many"):
-            scene.stay(60)
         before = max(megabytes)
-        with socket.create_connection(place) as stalled:
-            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stalled.sendall(request)
-            with scene.measures.live("live with one stalled"):
-                scene.stay(60)
-        most = max(megabytes)
+        # In turns, so that whatever else the machine does falls on both.
+        for _ in range(4):
+            with scene.measures.live("live among many"):
+                scene.stay(20)
+            with socket.create_connection(place) as stalled:
+                stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                stalled.sendall(request)
+                with scene.measures.live("live with one stalled"):
+                    scene.stay(20)
     scene.claim("the others are not delayed", scene.measures.slower("live among many", "live with one stalled", 1.05))
+    most = max(megabytes)
     grown = [f"{before} MB before"] if most > before + _GROWTH else []
     scene.claim("I8 the API stays within its memory", grown, f"{before} MB before, {most} MB at most")
 
@@ -82,6 +84,6 @@ def crowd(place: tuple[str, int], request: bytes, number: int) -> Iterator[None]
 
 
 ROWS = (
-    Row(number=32, what="one of 1,000 live readers reads nothing", body=stalled_reader, rate=20),
+    Row(number=32, what="one of 1,000 live readers reads nothing, 4 times 20 s", body=stalled_reader, rate=10),
     Row(number=34, what="kill -9 the API, 10 times", body=times(10, kill("api"))),
 )
