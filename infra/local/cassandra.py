@@ -190,6 +190,7 @@ class CassandraNode:
             *(str(self.java / "bin" / "java"), f"-Xms{self.heap}", f"-Xmx{self.heap}", "-Xss256k", "-XX:+UseG1GC"),
             *("-XX:MaxGCPauseMillis=300", "-XX:MaxDirectMemorySize=512m", "-XX:+ParallelRefProcEnabled"),
             *("-XX:+ExitOnOutOfMemoryError", "-XX:+PerfDisableSharedMem", f"-javaagent:{jamm}"),
+            f"-XX:ErrorFile={self.log.parent}/hs_err_%p.log",
             *(f"--add-exports={export}=ALL-UNNAMED" for export in EXPORTS),
             *(f"--add-opens={package}=ALL-UNNAMED" for package in OPENS),
             *(f"-D{key}={value}" for key, value in properties.items()),

@@ -154,6 +154,7 @@ class KafkaNode:
         return [
             *(str(self.java / "bin" / "java"), f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseSerialGC"),
             *("-XX:+ExitOnOutOfMemoryError", "-XX:+PerfDisableSharedMem", "-Djava.awt.headless=true"),
+            f"-XX:ErrorFile={self.log.parent}/hs_err_%p.log",
             *(f"-Dorg.slf4j.simpleLogger.{key}={value}" for key, value in logging.items()),
             *("-cp", ":".join(str(jar) for jar in self.jars)),
         ]

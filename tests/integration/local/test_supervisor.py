@@ -33,6 +33,14 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     down(tmp_path)
 
 
+def lives(pid: int) -> bool:
+    """Whether this process runs. One that ended may still be listed until its new parent has looked."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_life_from_up_to_down(data_dir: Path) -> None:
     assert status(data_dir) is None
     done = run_up(data_dir)
@@ -54,7 +62,7 @@ def test_a_life_from_up_to_down(data_dir: Path) -> None:
 
     pids = [role.pid for role in found.roles.values()]
     assert down(data_dir)
-    assert not any(psutil.pid_exists(pid) for pid in pids if pid)
+    assert not any(lives(pid) for pid in pids if pid)
     assert status(data_dir) is None
     assert not down(data_dir)
 
@@ -69,7 +77,7 @@ def test_children_of_a_killed_supervisor_are_gone_at_the_next_up_and_ports_are_k
     after = status(data_dir)
     assert after is not None
     assert after.ready
-    assert not any(psutil.pid_exists(role.pid) for role in before.roles.values() if role.pid)
+    assert not any(lives(role.pid) for role in before.roles.values() if role.pid)
     assert {name: role.port for name, role in after.roles.items()} == {
         name: role.port for name, role in before.roles.items()
     }
