@@ -1,1 +1,1 @@
-"""The router that judges and routes events in flight, and the history writer behind it."""
+"""The router that judges and routes events in flight, the history writer behind it, and the ledger beside both."""

@@ -22,7 +22,7 @@ _SETTINGS_MODULES = (
     "infra.runtime.settings",
     "infra.local.settings",
     "ingest.settings",
-    "streams.settings",
+    "streams.router.settings",
     "streams.history.settings",
     "streams.ledger.settings",
     "analytics.settings",

@@ -28,7 +28,7 @@ class Role(StrEnum):
 #: Where a role's `run() -> int` is; imported only when asked for, so that a role needs only its own extra.
 ROLES = {
     Role.INGEST: "ingest.role",
-    Role.ROUTER: "streams.router",
+    Role.ROUTER: "streams.router.role",
     Role.HISTORY: "streams.history.role",
     Role.ANALYTICS: "analytics.role",
     Role.LEDGER: "streams.ledger.role",

@@ -10,7 +10,7 @@ from infra.contracts.events import Invalid
 from infra.contracts.headers import Src
 from infra.contracts.records import Accounting, Action, Outcome
 from streams.history.dead_letters import STAGE as HISTORY_STAGE
-from streams.steps.stamping import tenant_of
+from streams.router.steps.stamping import tenant_of
 
 INPUTS: Final = tuple(topics.LANES)
 #: The router's topics by the outcome of what stands in them; `held` has two.

@@ -16,9 +16,9 @@ Die = Callable[[str], None]
 
 def early_ack(die_at: Die) -> None:
     """The router commits what it has read, then works: a kill in between loses it."""
-    from streams import agents
-    from streams.frontier import Frontier
-    from streams.pipeline import Pipeline
+    from streams.router import agents
+    from streams.router.frontier import Frontier
+    from streams.router.pipeline import Pipeline
 
     apps = []
     made, handle, committable = agents.RouterApp.__init__, Pipeline.handle, Frontier.committable
@@ -44,7 +44,7 @@ def early_ack(die_at: Die) -> None:
 
 def raising(die_at: Die) -> None:
     """The router's handler raises, and the record counts as done: what Faust does with an agent that raises."""
-    from streams.pipeline import Pipeline
+    from streams.router.pipeline import Pipeline
 
     handle = Pipeline.handle
 

@@ -25,7 +25,7 @@ from infra.runtime.kafka import DeliveringProducer, consumer_config, producer_co
 from infra.runtime.settings import Kafka
 
 START_SECONDS = 40.0
-_COMMAND = "import sys; from streams.router import run; sys.exit(run())"
+_COMMAND = "import sys; from streams.router.role import run; sys.exit(run())"
 
 
 @dataclass

@@ -10,10 +10,10 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.contracts.topics import INGEST
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Kafka
-from streams.agents import Arrival, RouterApp, make_app
-from streams.frontier import Frontier
-from streams.guarded_consumer import ChainedMessage, GuardedConsumer
-from streams.settings import RouterSettings
+from streams.router.agents import Arrival, RouterApp, make_app
+from streams.router.frontier import Frontier
+from streams.router.guarded_consumer import ChainedMessage, GuardedConsumer
+from streams.router.settings import RouterSettings
 from tests.integration.streams.running import send
 
 RECORDS = 30

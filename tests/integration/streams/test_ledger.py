@@ -17,14 +17,14 @@ from infra.runtime.cassandra import Database, connect
 from infra.runtime.clock import SystemClock
 from infra.runtime.kafka import DeliveringProducer, admin, producer_config
 from infra.runtime.settings import Cassandra, Kafka
-from streams.deliveries import Output
 from streams.ledger.auditor import Auditor
 from streams.ledger.reader import Reader
 from streams.ledger.settings import LedgerSettings
 from streams.ledger.store import STATEMENTS, Store
-from streams.routing import Record, Router
-from streams.steps.judging import Judge
-from streams.steps.rules import load_rules
+from streams.router.deliveries import Output
+from streams.router.routing import Record, Router
+from streams.router.steps.judging import Judge
+from streams.router.steps.rules import load_rules
 from tests.integration.streams.running import wait_until
 
 #: Long enough for a minute to be over and settled.

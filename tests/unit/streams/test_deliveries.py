@@ -8,7 +8,7 @@ import pytest
 
 from infra.runtime.errors import Undelivered
 from infra.runtime.kafka import DeliveringProducer
-from streams.deliveries import Deliveries, Lane, Output
+from streams.router.deliveries import Deliveries, Lane, Output
 
 OUTPUT = Output("t", b"v", b"k", [])
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.steps.folding import _fold_by_cluster, fold
+from streams.router.steps.folding import _fold_by_cluster, fold
 
 text = st.text(
     alphabet=st.one_of(

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streams.frontier import Frontier, Place
+from streams.router.frontier import Frontier, Place
 
 TP = ("ingest", 0)
 

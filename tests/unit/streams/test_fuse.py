@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from infra.runtime.clock import ManualClock
-from streams.fuse import Fuse
+from streams.router.fuse import Fuse
 
 
 def make() -> tuple[ManualClock, Fuse]:

@@ -7,8 +7,8 @@ import pytest
 
 from infra.contracts import codec
 from infra.contracts.events import Event, Invalid
-from streams.agents import Standing
-from streams.heartbeats import heartbeat, heartbeat_time
+from streams.router.agents import Standing
+from streams.router.heartbeats import heartbeat, heartbeat_time
 
 NOW = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.contracts.records import Action
-from streams.steps.judging import Judge, mask
-from streams.steps.personal import find_cards, find_emails, find_phones, luhn
-from streams.steps.rules import NO_RULES, BlockList, Personal, Rules, load_rules
+from streams.router.steps.judging import Judge, mask
+from streams.router.steps.personal import find_cards, find_emails, find_phones, luhn
+from streams.router.steps.rules import NO_RULES, BlockList, Personal, Rules, load_rules
 
 JUDGE = Judge(load_rules())
 PIECES = st.sampled_from(

@@ -9,12 +9,12 @@ from infra.contracts import codec, headers, topics
 from infra.contracts.events import Event
 from infra.contracts.ledger import State
 from infra.runtime.settings import Kafka
-from streams.heartbeats import heartbeat
 from streams.ledger.books import Books, Evidence
 from streams.ledger.observations import OUTPUTS, TOPICS, claim_of, elements_by_tenant, output_of
-from streams.routing import Record, Router
-from streams.steps.judging import Judge
-from streams.steps.rules import load_rules
+from streams.router.heartbeats import heartbeat
+from streams.router.routing import Record, Router
+from streams.router.steps.judging import Judge
+from streams.router.steps.rules import load_rules
 
 AT = datetime(2026, 3, 14, 12, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from infra.contracts.headers import Src
 from infra.contracts.records import OUTCOMES, Accounting, Held, Judged
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.settings import Kafka
-from streams.deliveries import Output
-from streams.routing import Record, Routed, Router
-from streams.steps.judging import Judge
-from streams.steps.rules import load_rules
+from streams.router.deliveries import Output
+from streams.router.routing import Record, Routed, Router
+from streams.router.steps.judging import Judge
+from streams.router.steps.rules import load_rules
 
 APPENDED = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 RECEIVED = APPENDED - timedelta(milliseconds=5)

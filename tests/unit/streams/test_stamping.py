@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.contracts.events import Event, Invalid
-from streams.steps.stamping import MAX_AHEAD, check_tenant, stamp
+from streams.router.steps.stamping import MAX_AHEAD, check_tenant, stamp
 
 APPENDED = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

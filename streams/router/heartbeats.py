@@ -9,8 +9,8 @@ from infra.contracts.events import HEARTBEAT, Event, to_ms, truncate_ms
 from infra.contracts.topics import EVENTS, INGEST
 from infra.runtime.kafka import DeliveringProducer
 from infra.runtime.settings import Kafka
-from streams.agents import Standing
-from streams.frontier import TP
+from streams.router.agents import Standing
+from streams.router.frontier import TP
 
 
 def heartbeat_time(standings: Iterable[Standing], settled_at: Callable[[TP], datetime | None]) -> datetime | None:

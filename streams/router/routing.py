@@ -19,10 +19,10 @@ from infra.contracts.records import Accounting, Action, Held, Judged, Outcome
 from infra.contracts.topics import Topic
 from infra.runtime.kafka import Headers
 from infra.runtime.settings import Kafka
-from streams.dead_letter import INTERNAL, MAX_BYTES, letter_headers
-from streams.deliveries import Output
-from streams.steps.judging import JUDGED, Judge, Judgement
-from streams.steps.stamping import check_tenant, stamp, tenant_of
+from streams.router.dead_letter import INTERNAL, MAX_BYTES, letter_headers
+from streams.router.deliveries import Output
+from streams.router.steps.judging import JUDGED, Judge, Judgement
+from streams.router.steps.stamping import check_tenant, stamp, tenant_of
 
 log = structlog.get_logger("hubbub.router")
 

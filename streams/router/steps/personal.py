@@ -6,8 +6,8 @@ from typing import Final
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
-from streams.steps.folding import Span
-from streams.steps.rules import Personal
+from streams.router.steps.folding import Span
+from streams.router.steps.rules import Personal
 
 Finder = Callable[[str], list[Span]]
 #: Whether a text may hold something at all; told in a fraction of the time it takes to look.

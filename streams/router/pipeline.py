@@ -9,11 +9,11 @@ from typing import Final
 from infra.contracts.events import from_ms
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import ROUTED, ROUTER_IN_FLIGHT, UNEXPECTED, VERDICTS
-from streams.agents import Arrival
-from streams.deliveries import Lane
-from streams.frontier import TP, Frontier
-from streams.fuse import Fuse
-from streams.routing import Record, Routed, Router
+from streams.router.agents import Arrival
+from streams.router.deliveries import Lane
+from streams.router.frontier import TP, Frontier
+from streams.router.fuse import Fuse
+from streams.router.routing import Record, Routed, Router
 
 #: Elements routed before other tasks get a turn.
 _TURN: Final = 500

@@ -16,7 +16,7 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT, TransportT
 
-from streams.frontier import Frontier
+from streams.router.frontier import Frontier
 
 #: A partition whose buffer has room again is asked for at the latest after this.
 _PRESSED_SECONDS: Final = 0.02

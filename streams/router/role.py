@@ -15,16 +15,16 @@ from infra.runtime.kafka import DeliveringProducer, check_topics, producer_confi
 from infra.runtime.settings import Kafka, Listen, Runtime
 from infra.runtime.stopping import stop_event
 from infra.runtime.telemetry import LAG
-from streams.agents import RouterApp, Standing, make_app
-from streams.deliveries import Deliveries, Lane
-from streams.frontier import Frontier
-from streams.fuse import Fuse
-from streams.heartbeats import beat
-from streams.pipeline import Pipeline
-from streams.routing import Router
-from streams.settings import RouterSettings
-from streams.steps.judging import Judge
-from streams.steps.rules import load_rules
+from streams.router.agents import RouterApp, Standing, make_app
+from streams.router.deliveries import Deliveries, Lane
+from streams.router.frontier import Frontier
+from streams.router.fuse import Fuse
+from streams.router.heartbeats import beat
+from streams.router.pipeline import Pipeline
+from streams.router.routing import Router
+from streams.router.settings import RouterSettings
+from streams.router.steps.judging import Judge
+from streams.router.steps.rules import load_rules
 
 log = structlog.get_logger("hubbub.router")
 

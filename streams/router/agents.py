@@ -10,9 +10,9 @@ from faust.types import StreamT
 
 from infra.contracts.topics import LANES
 from infra.runtime.settings import Kafka
-from streams.frontier import TP, Frontier, Place
-from streams.guarded_consumer import ChainedMessage, GuardedApp
-from streams.settings import RouterSettings
+from streams.router.frontier import TP, Frontier, Place
+from streams.router.guarded_consumer import ChainedMessage, GuardedApp
+from streams.router.settings import RouterSettings
 
 #: Frames that wait in memory between the reader and an agent, at most; each may be half a megabyte.
 _BUFFERED_RECORDS: Final = 64

@@ -5,10 +5,10 @@ from typing import Final
 
 from infra.contracts.events import MESSAGE_EDITED, MESSAGE_SENT
 from infra.contracts.records import Action, Verdict
-from streams.steps.block_list import BlockLists, outermost
-from streams.steps.folding import Folded, Span, fold
-from streams.steps.personal import Finder, Hint, finder, hint
-from streams.steps.rules import BlockList, Personal, Rules
+from streams.router.steps.block_list import BlockLists, outermost
+from streams.router.steps.folding import Folded, Span, fold
+from streams.router.steps.personal import Finder, Hint, finder, hint
+from streams.router.steps.rules import BlockList, Personal, Rules
 
 #: The types whose text is judged.
 JUDGED: Final = frozenset({MESSAGE_SENT, MESSAGE_EDITED})

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import ahocorasick
 
-from streams.steps.folding import Span, fold
-from streams.steps.rules import BlockList
+from streams.router.steps.folding import Span, fold
+from streams.router.steps.rules import BlockList
 
 #: Marks an `allow` phrase in the automaton.
 _ALLOW: Final = -1
