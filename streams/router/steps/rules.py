@@ -60,9 +60,5 @@ NO_RULES = Rules(version=1, rules=())
 
 def load_rules(file: Path | None = None) -> Rules:
     """The rules in this file, or the built-in ones. Raises `msgspec.ValidationError` for what is not a rule."""
-    raw = (
-        (resources.files("streams.router") / "rules" / "default.json").read_bytes()
-        if file is None
-        else file.read_bytes()
-    )
-    return msgspec.json.decode(raw, type=Rules)
+    source = resources.files("streams.router") / "rules" / "default.json" if file is None else file
+    return msgspec.json.decode(source.read_bytes(), type=Rules)
