@@ -19,8 +19,8 @@ class Ingest(Section):
     """Events waiting for Kafka's acknowledgement beyond which a request is answered 503 at once."""
     in_flight_bytes: int = Field(default=48 * 1024 * 1024, ge=1)
     """The same bound in bytes of envelopes."""
-    unavailable_after: float = Field(default=1.8, gt=0)
-    """Seconds a request waits for Kafka; its answer is due within 2 s."""
+    unavailable_after: float = Field(default=1.5, gt=0)
+    """Seconds a request waits for Kafka; its answer is due within 2 s, on a machine that is busy, too."""
     retry_after: int = Field(default=1, ge=1)
     """Seconds a 503 asks a client to wait."""
     body_seconds: float = Field(default=30.0, gt=0)
