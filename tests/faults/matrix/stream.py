@@ -139,7 +139,7 @@ ROWS = (
     Row(number=13, what="freeze one of two routers for longer than its session, 5 times", body=zombies),
     Row(number=14, what="Cassandra away for 60 s, then poison", body=transient_and_deterministic),
     Row(number=15, what=f"{50 * KINDS} poison records among the load", body=lambda scene: bury(scene, 50)),
-    Row(number=16, what="replay 200 dead letters and a repaired one, twice", body=replay_twice),
+    Row(number=16, what=f"replay {20 * KINDS} dead letters and a repaired one, twice", body=replay_twice),
     Row(number=17, what="kill -9 the broker as the router is about to commit, 5 times", body=coordinator_lost),
     Row(number=18, what="clocks of ingest and router an hour ahead and behind", body=skewed),
     Row(number=45, what="200 known ids with another body, and by another tenant", body=same_id),
