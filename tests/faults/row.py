@@ -54,3 +54,13 @@ def freeze(part: str, seconds: float) -> Body:
 
 def terminate(part: str) -> Body:
     return methodcaller("terminate", part)
+
+
+def fill_disk(disk: str) -> Body:
+    """No byte is free there for 20 s."""
+
+    def body(scene: Scene) -> None:
+        with scene.strike(f"disk of {disk} full for 20 s"), scene.stack.full(disk):
+            scene.stay(20)
+
+    return body

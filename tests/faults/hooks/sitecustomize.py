@@ -40,11 +40,13 @@ POINTS = {
 def die_at(point: str) -> None:
     """Be killed, or do what else the file says, if this point is armed."""
     folder = Path(os.environ["HUBBUB_FAULTS"])
+    armed = folder / "armed" / point
     try:
-        (folder / "armed" / point).rename(folder / "fired" / point)
+        action = armed.read_text()  # before it moves: whoever waits for it there takes it away
+        armed.rename(folder / "fired" / point)
     except FileNotFoundError:
         return
-    match (folder / "fired" / point).read_text().split():
+    match action.split():
         case ["kill", pid]:
             os.kill(int(pid), signal.SIGKILL)
         case ["sleep", seconds]:

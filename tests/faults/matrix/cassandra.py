@@ -6,17 +6,11 @@ from typing import Any
 from infra.runtime.cassandra import connect
 from tests.faults.load import change, message
 from tests.faults.proxy import CLEAR, Fault
-from tests.faults.row import Row, freeze, kill, times
+from tests.faults.row import Row, fill_disk, freeze, kill, times
 from tests.faults.scene import Scene
 from tests.integration.streams.writing import snapshot, uncommitted
 
 _BATCH = 500
-
-
-def disk_full(scene: Scene) -> None:
-    for _ in range(2):
-        with scene.strike("disk full for 20 s"), scene.stack.full("cassandra"):
-            scene.stay(20)
 
 
 def slow_writes(scene: Scene) -> None:
@@ -117,7 +111,7 @@ def changes_first(scene: Scene) -> None:
 ROWS = (
     Row(number=19, what="kill -9 Cassandra, 5 times", body=times(5, kill("cassandra"))),
     Row(number=20, what="freeze Cassandra for 30 s, 3 times", body=times(3, freeze("cassandra", 30))),
-    Row(number=21, what="fill Cassandra's disk, 2 times", body=disk_full, small_disks=True),
+    Row(number=21, what="fill Cassandra's disk, 2 times", body=times(2, fill_disk("cassandra")), small_disks=True),
     Row(number=22, what="100 ms between the history writer and Cassandra, for 60 s", body=slow_writes),
     Row(number=23, what="100,000 messages in one channel", body=hot_channel, rate=40),
     Row(number=24, what="20,000 messages in a channel, 99 % of them deleted", body=mass_delete, rate=40),

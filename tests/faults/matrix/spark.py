@@ -9,7 +9,7 @@ from pathlib import Path
 from analytics.checkpoint import folder_of, spark_folder
 from analytics.settings import Analytics
 from tests.faults.load import message
-from tests.faults.row import Body, Row, in_turn, kill, kill_at, times
+from tests.faults.row import Body, Row, fill_disk, in_turn, kill, kill_at, times
 from tests.faults.scene import Scene
 
 
@@ -63,11 +63,6 @@ def _refusals(log: Path) -> int:
     return log.read_text().count("To rebuild, delete that folder")
 
 
-def checkpoint_disk_full(scene: Scene) -> None:
-    with scene.strike("checkpoint's disk full for 20 s"), scene.stack.full("checkpoints"):
-        scene.stay(20)
-
-
 def late_and_future(scene: Scene) -> None:
     now = datetime.now(UTC)
     late = [message("late", f"c{n % 8}", f"late {n}", time=now - timedelta(minutes=10)) for n in range(100)]
@@ -115,7 +110,7 @@ ROWS = (
     Row(
         number=28,
         what="the checkpoint's offsets or commits cut, its state lost, its disk full",
-        body=in_turn(refused_and_rebuilt(cut_offsets, cut_commit, lose_state), checkpoint_disk_full),
+        body=in_turn(refused_and_rebuilt(cut_offsets, cut_commit, lose_state), fill_disk("checkpoints")),
         small_disks=True,
     ),
     Row(number=29, what="100 events 10 minutes late, 50 a day ahead", body=late_and_future),

@@ -16,13 +16,11 @@ _HOUR = 3600
 
 def random_kills(scene: Scene) -> None:
     """Two of three routers, again and again and at any moment; who is killed last may still be starting."""
-    with scene.stack.worker(1) as one, scene.stack.worker(2) as two:
+    with scene.strike("one router again"), scene.stack.worker(1) as one, scene.stack.worker(2) as two:
         for _ in range(180):
             scene.stay(scene.rng.uniform(0.1, 8))
             scene.rng.choice((one, two)).replace()
             scene.kills += 1
-    with scene.strike("one router again"):
-        pass
 
 
 def rolling_workers(scene: Scene) -> None:
