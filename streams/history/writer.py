@@ -22,6 +22,7 @@ from infra.runtime.telemetry import HISTORY_PAUSED, LAG, UNEXPECTED
 from streams.history.cells import Cells, Step, Steps
 from streams.history.confirmed import Confirmed, Entry, Partition
 from streams.history.dead_letters import DeadLetters
+from streams.history.membership import Membership
 from streams.history.records import INPUTS, steps_of
 from streams.history.settings import History
 from streams.history.store import Store, Work
@@ -34,6 +35,9 @@ _BUSY_SECONDS: Final = 0.005
 _TICK_SECONDS: Final = 1.0
 _REPLAN_SECONDS: Final = 60.0
 _QUIET_COMMIT_SECONDS: Final = 0.5
+#: A group gives out its places within a session or two; the sessions here are ten seconds long.
+_REJOIN_SECONDS: Final = 30.0
+_ASK_SECONDS: Final = 1.0
 
 
 class _Source(NamedTuple):
@@ -67,6 +71,7 @@ class Writer:
         self._topics = [kafka.topic(topic.name) for topic in INPUTS]
         self._prefix = kafka.topic_prefix
         self._confirmed = Confirmed()
+        self._membership = Membership(_REJOIN_SECONDS)
         self._starts: dict[Partition, int] = {}
         self._moved: dict[Partition, int] = {}
         self._open = 0
@@ -96,7 +101,7 @@ class Writer:
     def run(self, stopping: threading.Event, stop_seconds: float) -> None:
         """Read and write until told to stop, then finish what is under way, at most `stop_seconds`."""
         self._consumer.subscribe(
-            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         self._begin(self._cells.replan(), None)
         try:
@@ -234,6 +239,16 @@ class Writer:
         if now - self._last_tick >= _TICK_SECONDS:
             self._last_tick = now
             self._measure()
+            if self._membership.given_up(now, self._kafka_answers):
+                self.fatal = "NO_PLACE_IN_GROUP"
+                log.error("consumer.given_up", waited_seconds=_REJOIN_SECONDS)
+
+    def _kafka_answers(self) -> bool:
+        try:
+            self._consumer.list_topics(self._held, timeout=_ASK_SECONDS)
+        except KafkaException:
+            return False
+        return True
 
     def _commit(self, then: Callable[[list[TopicPartition]], Any] | None = None) -> None:
         """Store the activity of channels, then the offsets as they stand now."""
@@ -304,6 +319,7 @@ class Writer:
     # What Kafka's client reports
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._membership.join()
         for found in partitions:
             self._confirmed.assign((found.topic, found.partition))
         consumer.incremental_assign(partitions)
@@ -319,6 +335,10 @@ class Writer:
             LAG.remove(lost.topic.removeprefix(self._prefix), lost.partition)
         consumer.incremental_unassign(partitions)
         log.info("partitions.revoked", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._membership.lose()
+        self._on_revoke(consumer, partitions)
 
     def _on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
         if error is not None:
