@@ -288,7 +288,7 @@ class Writer:
             log.warning("lag.unknown", code=error.args[0].name())
             return
         moved = self._confirmed.positions()
-        if self._confirmed.partitions and (total == 0 or moved != self._moved):
+        if self._membership.joined and (total == 0 or moved != self._moved):
             self._progress.beat()
         self._moved = moved
         self.lag = total
