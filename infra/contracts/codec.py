@@ -42,7 +42,7 @@ def decode(raw: bytes | memoryview | msgspec.Raw, *, limit: int = MAX_ENVELOPE_B
     try:
         event = _event.decode(raw)
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
+        raise explain(str(error)) from None
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -116,8 +116,8 @@ def _too_deep() -> Invalid:
     return Invalid("too_deep", None, f"the event nests deeper than {MAX_DEPTH} levels")
 
 
-def _explain(text: str) -> Invalid:
-    """A client's words for a msgspec validation error."""
+def explain(text: str) -> Invalid:
+    """What a client is told for a validation error of msgspec."""
     at = _AT.search(text)
     path = at.group(1) if at else ""
     message = text[: at.start()] if at else text

@@ -142,6 +142,11 @@ def needs_channel(event_type: str) -> bool:
     return event_type.startswith(_CHANNEL_FAMILIES)
 
 
+def is_placeholder(name: str) -> bool:
+    """Whether a name is one of those that clients send for nobody; no event may be by such a user."""
+    return name.strip().lower() in _PLACEHOLDERS
+
+
 def check(event: Event) -> None:
     """Raise `Invalid` unless the event keeps the rules that no schema expresses."""
     event_type, user, visitor, text = event.type, event.user_id, event.anonymous_id, event.text

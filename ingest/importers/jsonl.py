@@ -1,9 +1,7 @@
-"""Lines of a JSONL file to events ready to send: a line without an id gets the same one at every import."""
+"""JSON lines, one envelope each: a line without an id gets the same one at every import."""
 
 import hashlib
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +10,44 @@ import msgspec
 from infra.contracts import codec
 from infra.contracts.events import MAX_EVENT_BYTES, Invalid, Time, to_ms, truncate_ms
 from ingest.client.ids import TAIL_BITS, uuid7
+from ingest.importers import lines
+from ingest.importers.lines import Line, read_lines
+from ingest.importers.passages import Passage, Position, Record, record_of
 
-_MAX_LINE: Final = MAX_EVENT_BYTES + 1_024
-_BOM: Final = b"\xef\xbb\xbf"
 _HASH_BITS: Final = 10
+
+
+class JsonlFile:
+    """A file of envelopes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def size(self) -> int:
+        """Its size now: it may grow."""
+        return self.path.stat().st_size
+
+    def probe(self, offset: int) -> str:
+        return lines.probe(self.path, offset)
+
+    def read(self, since: Position) -> Iterator[Passage]:
+        for line in read_lines(self.path, since):
+            records: tuple[Record, ...] = ()
+            problems: tuple[Invalid, ...] = ()
+            try:
+                found = parse(line)
+                records = () if found is None else (found,)
+            except Invalid as invalid:
+                problems = (invalid,)
+            yield Passage(
+                path=self.path,
+                line=line.number,
+                start=line.before,
+                end=line.after,
+                records=records,
+                problems=problems,
+            )
 
 
 class _Head(msgspec.Struct):
@@ -26,52 +58,15 @@ class _Head(msgspec.Struct):
 _head = msgspec.json.Decoder(_Head)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line as it stands in its file: `number` counts from 1; `raw` is stripped, and None when far too long."""
-
-    number: int
-    start: int
-    end: int
-    raw: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An event ready to send. Those of one `lane_of` must keep their order."""
-
-    id: str
-    raw: bytes
-    lane_of: int
-
-
-def read_lines(path: Path, offset: int = 0, number: int = 0) -> Iterator[Line]:
-    """The lines from a byte offset, the end of line `number`, on."""
-    with path.open("rb", buffering=1 << 20) as file:
-        file.seek(offset)
-        while raw := file.readline(_MAX_LINE):
-            number += 1
-            start, offset = offset, offset + len(raw)
-            too_long = False
-            while not raw.endswith(b"\n") and (more := file.readline(_MAX_LINE)):
-                too_long = True
-                offset += len(more)
-                raw = more
-            if start == 0:
-                raw = raw.removeprefix(_BOM)
-            yield Line(number, start, offset, None if too_long else raw.strip())
-
-
-def parse(line: Line) -> Record:
-    """The event of a line, held to the contract. Raises `Invalid`."""
-    raw = line.raw
-    if raw is None:
-        raise Invalid("too_large", None, f"the event is longer than {MAX_EVENT_BYTES} bytes")
+def parse(line: Line) -> Record | None:
+    """The event of a line, held to the contract; None for an empty line. Raises `Invalid`."""
+    raw = line.content.strip()
+    if not raw:
+        return None
     head = _read_head(raw)
     if head.id is msgspec.UNSET:
         raw = b'{"id":"%s",%s' % (_id(line.number, raw, head).encode(), raw[1:])
-    event = codec.decode(raw, limit=MAX_EVENT_BYTES)
-    return Record(event.id, raw, zlib.crc32((event.channel_id or event.author).encode()))
+    return record_of(raw)
 
 
 def _read_head(raw: bytes) -> _Head:
