@@ -106,7 +106,7 @@ def _passage(path: Path, number: int, at: Position, raw: msgspec.Raw, read: _Rea
         problems.append(invalid)
     except msgspec.ValidationError as error:
         problems.append(codec.explain(str(error)))
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problems.append(Invalid("invalid_field", None, f"not readable: {error}"))
     return Passage(
         path=path,

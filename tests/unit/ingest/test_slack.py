@@ -193,6 +193,7 @@ def test_a_probe_tells_what_has_changed_before_the_offset_or_in_the_lists(tmp_pa
         (ws.message("1500000000.000001", 7), "invalid_field", "text"),  # type: ignore[arg-type]
         (ws.message("1500000000.000001", "", subtype="message_deleted"), "missing_field", "message_id"),
         ({"type": "file", "ts": "1500000000.000001"}, "invalid_field", "type"),
+        (ws.message("1500000000.000001", "\ud800"), "invalid_field", None),
         ("hello", "invalid_field", None),
     ],
 )
