@@ -1,7 +1,8 @@
 """Slack exports, zipped or unpacked, file by file: people, then channels, then each channel's days in their order."""
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ _user: Final = msgspec.json.Decoder(User)
 _conversation: Final = msgspec.json.Decoder(Conversation)
 _message: Final = msgspec.json.Decoder(Message)
 
-_Read = Callable[[msgspec.Raw], Iterator[Event | LeftOut]]
+_Read = Callable[[bytes | msgspec.Raw], Iterator[Event | LeftOut]]
 
 
 class SlackExport:
@@ -72,11 +73,11 @@ class SlackExport:
         problem: Invalid | None = None
         if read is not None:
             try:
-                for number, raw in enumerate(_raws.decode(content(entry.name)), 1):
+                for number, raw in enumerate(_objects(content(entry.name)), 1):
                     yield _passage(path, number, start, raw, read)
             except Unreadable as unreadable:
                 problem = Invalid("invalid_field", None, str(unreadable))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 problem = Invalid("invalid_field", None, f"not a JSON array: {error}")
         yield Passage(
             path=path,
@@ -88,7 +89,20 @@ class SlackExport:
         )
 
 
-def _passage(path: Path, number: int, at: Position, raw: msgspec.Raw, read: _Read) -> Passage:
+def _objects(content: bytes) -> Sequence[bytes | msgspec.Raw]:
+    """The elements of a JSON array. Half an emoji, as where a text was cut off, is read as a question mark."""
+    try:
+        return _raws.decode(content)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        found = json.loads(content)
+        if not isinstance(found, list):
+            raise
+        return [json.dumps(one, ensure_ascii=False).encode(errors="replace") for one in found]
+
+
+def _passage(path: Path, number: int, at: Position, raw: bytes | msgspec.Raw, read: _Read) -> Passage:
     """What one object of a file came to."""
     records: list[Record] = []
     problems: list[Invalid] = []

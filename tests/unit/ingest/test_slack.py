@@ -193,7 +193,6 @@ def test_a_probe_tells_what_has_changed_before_the_offset_or_in_the_lists(tmp_pa
         (ws.message("1500000000.000001", 7), "invalid_field", "text"),  # type: ignore[arg-type]
         (ws.message("1500000000.000001", "", subtype="message_deleted"), "missing_field", "message_id"),
         ({"type": "file", "ts": "1500000000.000001"}, "invalid_field", "type"),
-        (ws.message("1500000000.000001", "\ud800"), "invalid_field", None),
         ("hello", "invalid_field", None),
     ],
 )
@@ -210,13 +209,18 @@ def test_a_bad_reaction_takes_nothing_else_along(tmp_path: Path) -> None:
     assert [(one.code, one.field) for one in passage.problems] == [("invalid_field", "reaction")]
 
 
+def test_half_an_emoji_costs_no_more_than_itself(tmp_path: Path) -> None:
+    passages = _read(tmp_path, [ws.message("1500000000.000000", "tea \ud83c"), ws.message("1500000001.000000", "🍵")])
+    assert [event.text for event in events(passages)] == ["tea ?", "🍵"]
+
+
 def test_an_unknown_subtype_is_a_message(tmp_path: Path) -> None:
     (passage,) = _read(tmp_path, [ws.message("1500000000.000000", "x", subtype="brand_new")])
     (event,) = events([passage])
     assert (event.type, event.properties) == ("message.sent", {"user_name": "Ada", "subtype": "brand_new"})
 
 
-@pytest.mark.parametrize("content", [{"not": "a list"}, "text"])
+@pytest.mark.parametrize("content", [{"not": "a list"}, "text", "\ud800"])
 def test_a_file_that_is_no_list_is_one_problem(tmp_path: Path, content: Any) -> None:
     later = {"general/2020-01-02.json": [ws.message("1600000000.000000", "z")]}
     export = SlackExport(ws.zipped(tmp_path / "a.zip", {"users.json": [], "general/2020-01-01.json": content, **later}))
