@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from infra.contracts import codec
-from infra.contracts.events import MAX_EVENT_BYTES, Event, Invalid
+from infra.contracts.events import Event, Invalid
 from ingest.bodies import UNREADABLE, Batch, Headers, split
 from ingest.errors import Refused
 from ingest.forms import Form, Raw
@@ -67,10 +67,10 @@ def parse_binary(body: bytes, headers: Headers) -> Batch:
     return Batch(items=[msgspec.json.encode(event)], form=FORM)
 
 
-def decode(raw: Raw) -> Event:
+def decode(raw: Raw, *, limit: int) -> Event:
     """The event of one CloudEvent. Raises `Invalid`."""
-    if len(raw) > MAX_EVENT_BYTES:
-        raise Invalid("too_large", None, f"the event is longer than {MAX_EVENT_BYTES} bytes")
+    if len(raw) > limit:
+        raise Invalid("too_large", None, f"the event is longer than {limit} bytes")
     if codec.too_deep(bytes(raw)):
         raise Invalid("too_deep", None, "the event nests too deep")
     try:

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from infra.contracts import codec
-from infra.contracts.events import MAX_EVENT_BYTES, Event, Invalid
+from infra.contracts.events import Event, Invalid
 
 Raw = bytes | msgspec.Raw
+
+
+class Decode(Protocol):
+    """Reads one item of at most `limit` bytes."""
+
+    def __call__(self, raw: Raw, /, *, limit: int) -> Event: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +24,7 @@ class Form:
 
     source: str
     #: The event of one item, held to every rule of the contract. Raises `Invalid`, with the event's names of fields.
-    decode: Callable[[Raw], Event]
+    decode: Decode
     #: What the sender calls a field of the event.
     names: Mapping[str, str] = field(default_factory=dict)
     #: As much of an envelope as an item gives that breaks the contract. Where it is given, such an item is buried and
@@ -33,4 +38,4 @@ class Form:
 
 
 #: The envelope of the contract.
-NATIVE: Final = Form(source="http", decode=partial(codec.decode, limit=MAX_EVENT_BYTES))
+NATIVE: Final = Form(source="http", decode=codec.decode)

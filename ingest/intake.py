@@ -10,7 +10,15 @@ import msgspec
 from infra.contracts import codec, placement
 from infra.contracts.clock_rule import stamp_time
 from infra.contracts.control import ApiKey, Tenant
-from infra.contracts.events import MESSAGE_SENT, SERVER_TYPES, Event, Invalid, merge_context, truncate_ms
+from infra.contracts.events import (
+    MAX_EVENT_BYTES,
+    MESSAGE_SENT,
+    SERVER_TYPES,
+    Event,
+    Invalid,
+    merge_context,
+    truncate_ms,
+)
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import SKEWED
@@ -120,7 +128,7 @@ class Intake:
         for index, raw in enumerate(batch.items):
             event: Event | None = None
             try:
-                event = decode(raw)
+                event = decode(raw, limit=MAX_EVENT_BYTES)
                 if not server and event.type in SERVER_TYPES:
                     raise Invalid("forbidden_type", "type", f"{event.type} needs a key with scope server")
                 event.tenant = event.received_at = event.source = None

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.contracts import codec
-from infra.contracts.events import KNOWN_TYPES, MAX_EVENT_BYTES, Event, Invalid, Time
+from infra.contracts.events import KNOWN_TYPES, Event, Invalid, Time
 from ingest.bodies import UNREADABLE, Batch, parse_batch, read_context
 from ingest.errors import Refused
 from ingest.forms import Form, Raw
@@ -109,10 +109,10 @@ def parse_call(kind: str, body: bytes) -> Batch:
     return Batch(items=[body], form=_FORMS[kind], sent_at=sent_at)
 
 
-def decode(kind: str | None, raw: Raw) -> Event:
+def decode(kind: str | None, raw: Raw, *, limit: int) -> Event:
     """The event of one call; `kind` is that of the path, if it has one. Raises `Invalid`."""
-    if len(raw) > MAX_EVENT_BYTES:
-        raise Invalid("too_large", None, f"the call is longer than {MAX_EVENT_BYTES} bytes")
+    if len(raw) > limit:
+        raise Invalid("too_large", None, f"the call is longer than {limit} bytes")
     if codec.too_deep(bytes(raw)):
         raise Invalid("too_deep", None, "the call nests too deep")
     return codec.convert(_fields(kind, raw))
