@@ -49,7 +49,7 @@ class Bucket:
 
     @property
     def message(self) -> str:
-        return f"more than {self.rate} events a second of this {self.limit}"
+        return f"the limit of this {self.limit} is reached: {self.rate}/s"
 
     def wait(self, count: int) -> int:
         """Seconds until there are so many tokens; a bucket never holds more than its capacity."""

@@ -151,7 +151,7 @@ def _foreign_forms(event_type: dict[str, Any]) -> dict[str, Any]:
     """The schemas of what is written by others' rules, as far as Hubbub reads it."""
     text, moment, free = {"type": "string"}, {"type": "string", "format": "date-time"}, {"type": "object"}
     person = {"type": ["string", "integer"]}
-    call = {
+    call: dict[str, Any] = {
         "type": "object",
         "description": "One call, as Segment's clients make it; what is not named here is left out.",
         "required": ["messageId", "timestamp"],

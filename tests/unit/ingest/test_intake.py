@@ -310,7 +310,7 @@ async def test_rates_are_limited_by_user_and_by_channel():
 bodies = st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y"]))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(requests=st.lists(st.lists(bodies, min_size=1, max_size=6), min_size=1, max_size=6))
 async def test_every_event_has_one_outcome_and_every_id_one_body(requests):
     door = Door()
