@@ -41,21 +41,28 @@ def settled(request: Request, retry_after: int) -> Answer:
         body = Accepted(
             accepted=request.accepted, duplicates=request.duplicates, dead_letters=request.dead_letters, errors=errors
         )
-        return Answer(200 if buries or not errors else 207, problems.encode(body))
+        status = 200 if buries or not errors else 207
+        return Answer(status, problems.encode(body), {**_JSON, **_limits(request)})
     if any(error.code == "unavailable" for error in errors):
         return _refused(503, "Kafka did not confirm every event in time", request, {"Retry-After": str(retry_after)})
     if request.limited:
-        waits = {refusal: refusal.wait(number) for refusal, number in request.limited.items()}
-        longest = max(waits, key=waits.__getitem__)
-        wait = str(waits[longest])
-        limited = {
-            "Retry-After": wait,
-            "RateLimit-Limit": str(longest.rate),
-            "RateLimit-Remaining": "0",
-            "RateLimit-Reset": wait,
-        }
-        return _refused(429, "a limit is reached", request, limited)
+        return _refused(429, "a limit is reached", request, _limits(request))
     return _refused(400, "no event of the request can be stored", request, {})
+
+
+def _limits(request: Request) -> dict[str, str]:
+    """What a sender that was limited is to know: when all that was kept out can come, and the limit it waits for."""
+    if not request.limited:
+        return {}
+    waits = {refusal: refusal.wait(number) for refusal, number in request.limited.items()}
+    longest = max(waits, key=waits.__getitem__)
+    wait = str(waits[longest])
+    return {
+        "Retry-After": wait,
+        "RateLimit-Limit": str(longest.rate),
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": wait,
+    }
 
 
 def _refused(status: int, detail: str, request: Request, headers: Mapping[str, str]) -> Answer:

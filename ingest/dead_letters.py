@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 import structlog
+from cachetools import LRUCache
 from confluent_kafka import KafkaException
 
 from infra.contracts import placement
@@ -26,6 +27,8 @@ log = structlog.get_logger("hubbub.ingest.dead_letters")
 
 #: Bytes of letters under way at most: they share a producer with the frames, which must not wait for them.
 _IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
+#: Stored letters that are known again, about 200 bytes each.
+_REMEMBERED: Final = 10_000
 
 
 class Deliveries(Protocol):
@@ -38,7 +41,7 @@ class Deliveries(Protocol):
 
 
 class DeadLetters:
-    """Buries items of one process, on its event loop."""
+    """Buries items of one process, on its event loop. It knows the last ones again."""
 
     def __init__(self, deliveries: Deliveries, *, topic: str, partitions: int) -> None:
         """`topic` is that of the letters, `partitions` are those of the topic they are put back into."""
@@ -46,27 +49,29 @@ class DeadLetters:
         self._topic = topic
         self._partitions = partitions
         self._in_flight_bytes = 0
+        self._stored: LRUCache[bytes, None] = LRUCache(_REMEMBERED)
+
+    def holds(self, key: bytes) -> bool:
+        """Whether this letter is known to be stored."""
+        return key in self._stored
 
     def bury(
-        self, envelope: Mapping[str, Any], raw: bytes, error: Invalid, *, tenant: str, source: str, now: datetime
+        self, key: bytes, envelope: Mapping[str, Any], error: Invalid, *, tenant: str, source: str, now: datetime
     ) -> "asyncio.Future[bool]":
-        """Whether the letter is stored, once that is known. Raises `BufferError` when too many are under way.
-
-        `envelope` is what could be read of `raw`, the item as it was sent.
-        """
+        """Whether the letter is stored, once that is known. Raises `BufferError` when too many are under way."""
         if self._in_flight_bytes > _IN_FLIGHT_BYTES:
             raise BufferError
         value = msgspec.json.encode({**envelope, "tenant": tenant, "source": source})
         place = envelope.get("channel_id") or envelope.get("user_id") or envelope.get("anonymous_id") or ""
         partition = placement.partition(f"{tenant}:{place}".encode("utf-8", "replace"), self._partitions)
         headers = letter_headers(Src(INGEST.name, partition, NOWHERE, WHOLE), INGEST_STAGE, error, now)
-        key = _key(source, tenant, envelope.get("id"), raw)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def report(delivery: "asyncio.Future[None]") -> None:
             self._in_flight_bytes -= len(value)
             problem = delivery.exception()
             if problem is None:
+                self._stored[key] = None
                 BURIED.inc()
             else:
                 log.warning("dead_letter.undelivered", reason=str(problem))
@@ -81,7 +86,7 @@ class DeadLetters:
         return done
 
 
-def _key(source: str, tenant: str, item_id: object, raw: bytes) -> bytes:
+def letter_key(source: str, tenant: str, item_id: str | None, raw: bytes) -> bytes:
     """The letter's name. Two bodies of one id are two letters; one body that is sent again is one."""
-    named = quote(item_id[:100], safe="") if isinstance(item_id, str) else ""
+    named = quote((item_id or "")[:100], safe="")
     return f"{source}/{tenant}/{named}/{hashlib.sha256(raw).hexdigest()[:12]}".encode()

@@ -27,7 +27,7 @@ from ingest.access import authorize, may_change_others
 from ingest.answers import Answer
 from ingest.bodies import Batch
 from ingest.buckets import Refusal
-from ingest.dead_letters import DeadLetters
+from ingest.dead_letters import DeadLetters, letter_key
 from ingest.dedupe import Seen, seen_key
 from ingest.errors import Refused
 from ingest.forms import Raw
@@ -203,21 +203,23 @@ class Intake:
         now: float,
         received_at: datetime,
     ) -> None:
-        """Keep an item whose sender is not told about it. It takes its user's tokens as an event does."""
+        """Keep an item whose sender is not told about it. Like an event it takes its user's tokens, a copy none."""
         form = request.batch.form
         assert form.salvage is not None
         envelope = form.salvage(raw)
         found = envelope.get("id")
         event_id = found if isinstance(found, str) else None
+        key = letter_key(form.source, tenant.id, event_id, bytes(raw))
+        if self._letters.holds(key):
+            request.bury(index, event_id, invalid)
+            return
         author = envelope.get("user_id") or envelope.get("anonymous_id")
         refusal = limits.take(author if isinstance(author, str) else "", None, now)
         if refusal is not None:
             request.limit(index, event_id, refusal)
             return
         try:
-            done = self._letters.bury(
-                envelope, bytes(raw), invalid, tenant=tenant.id, source=form.source, now=received_at
-            )
+            done = self._letters.bury(key, envelope, invalid, tenant=tenant.id, source=form.source, now=received_at)
         except BufferError:
             request.refuse(index, event_id, _unavailable("too much is waiting for Kafka"))
         else:

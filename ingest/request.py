@@ -85,6 +85,11 @@ class Request:
         else:
             self.refuse(index, event_id, conflict())
 
+    def bury(self, index: int, event_id: str | None, invalid: Invalid) -> None:
+        """This item is not an event, but it is stored."""
+        self.refuse(index, event_id, invalid)
+        self.dead_letters += 1
+
     def pending(self) -> Iterator["asyncio.Future[bool]"]:
         """What this request waits for."""
         frames = {frame for _, _, frame in self.placed}
@@ -110,8 +115,10 @@ class Request:
             else:
                 self.refuse(waiting.index, waiting.id, conflict())
         for letter in self.letters:
-            self.refuse(letter.index, letter.id, letter.invalid if letter.stored else _unconfirmed())
-            self.dead_letters += letter.stored
+            if letter.stored:
+                self.bury(letter.index, letter.id, letter.invalid)
+            else:
+                self.refuse(letter.index, letter.id, _unconfirmed())
         self.errors.sort(key=lambda error: error.index)
 
     def count(self) -> None:
