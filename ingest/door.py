@@ -1,6 +1,6 @@
-"""The ASGI endpoint behind `/v1/events` and `/v1/batch`: raw body in, prepared answer out."""
+"""The ASGI endpoint behind every path that takes events: raw body in, prepared answer out."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -12,7 +12,8 @@ from infra.runtime.control import Directory
 from infra.runtime.telemetry import INGEST_SECONDS, UNEXPECTED
 from ingest import access, answers, bodies
 from ingest.answers import Answer
-from ingest.bodies import Batch, Receive
+from ingest.bodies import Receive
+from ingest.doors import Parser, parser_of
 from ingest.errors import Disconnected, Refused
 from ingest.intake import Intake
 from ingest.settings import Ingest
@@ -23,7 +24,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Door:
-    """One endpoint that takes events in one set of media types."""
+    """One endpoint: the media types it takes events in, with what reads each."""
 
     def __init__(
         self,
@@ -31,16 +32,14 @@ class Door:
         directory: Directory,
         settings: Ingest,
         *,
-        media: tuple[str, ...],
-        parse: Callable[[bytes, str], Batch],
+        parsers: Mapping[str, Parser],
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
         self._intake = intake
         self._directory = directory
         self._settings = settings
-        self._media = media
-        self._parse = parse
+        self._parsers = parsers
         self._clock = clock
         self._new_id = new_id
 
@@ -84,7 +83,7 @@ class Door:
         tenant: Tenant | None = None
         try:
             key, tenant = access.authenticate(self._directory, headers.get(b"authorization"))
-            media = bodies.media_type(headers.get(b"content-type"), self._media)
+            media = bodies.media_type(headers.get(b"content-type"), self._parsers)
             body = await bodies.read(
                 receive,
                 length=headers.get(b"content-length"),
@@ -92,7 +91,8 @@ class Door:
                 seconds=self._settings.body_seconds,
             )
             started = self._clock.monotonic()
-            answer = await self._intake.take(self._parse(body, media), key, tenant, request_id)
+            batch = parser_of(self._parsers, media, headers)(body)
+            answer = await self._intake.take(batch, key, tenant, request_id)
             INGEST_SECONDS.observe(self._clock.monotonic() - started)
         except Refused as refused:
             answer = answers.refusal(refused)

@@ -5,8 +5,8 @@ backend can produce directly.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -49,6 +49,16 @@ def decode(raw: bytes | memoryview | msgspec.Raw, *, limit: int = MAX_ENVELOPE_B
         raise Invalid("invalid_field", None, f"not JSON: {error}") from None
     if (event.properties or event.context) and too_deep(bytes(raw)):
         raise _too_deep()
+    check(event)
+    return event
+
+
+def convert(fields: Mapping[str, Any]) -> Event:
+    """The event of these fields, checked as `decode` does but for size and depth. Raises `Invalid`."""
+    try:
+        event = msgspec.convert(fields, Event)
+    except msgspec.ValidationError as error:
+        raise explain(str(error)) from None
     check(event)
     return event
 

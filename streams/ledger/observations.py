@@ -25,6 +25,10 @@ OUTPUTS: Final[dict[str, Outcome]] = {
 TOPICS: Final = (*INPUTS, topics.ACCOUNTING.name, *OUTPUTS)
 
 
+#: Stages that bury what the router did not: before it had it, or after.
+_NOT_OF_INPUT: Final = (headers.INGEST_STAGE.encode(), HISTORY_STAGE.encode())
+
+
 class Record(Protocol):
     """The part of a consumed message that matters here."""
 
@@ -85,12 +89,12 @@ def claim_of(record: Record) -> Claim:
 
 
 def output_of(topic: str, record: Record) -> Output | None:
-    """The element that stands here, or None for what no input record became: heartbeats, letters of history.
+    """The element that stands here, or None for what no input record became: heartbeats, letters of ingest and history.
 
     Raises ValueError for a record the router does not write.
     """
     found = dict(record.headers() or ())
-    if found.get(headers.KIND) == headers.HEARTBEAT or found.get(headers.STAGE) == HISTORY_STAGE.encode():
+    if found.get(headers.KIND) == headers.HEARTBEAT or found.get(headers.STAGE) in _NOT_OF_INPUT:
         return None
     src = Src.decode(found.get(headers.SRC) or b"")
     outcome = OUTPUTS[topic]

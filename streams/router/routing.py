@@ -13,13 +13,13 @@ import structlog
 
 from infra.contracts import codec, placement, topics
 from infra.contracts import headers as h
+from infra.contracts.dead_letters import INTERNAL, MAX_BYTES, letter_headers
 from infra.contracts.events import Event, Invalid
 from infra.contracts.headers import Src
 from infra.contracts.records import Accounting, Action, Held, Judged, Outcome
 from infra.contracts.topics import Topic
 from infra.runtime.kafka import Headers
 from infra.runtime.settings import Kafka
-from streams.router.dead_letter import INTERNAL, MAX_BYTES, letter_headers
 from streams.router.deliveries import Output
 from streams.router.steps.judging import JUDGED, Judge, Judgement
 from streams.router.steps.stamping import check_tenant, stamp, tenant_of
