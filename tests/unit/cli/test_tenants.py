@@ -27,7 +27,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Tenant]:
             directory.apply(record.record_key, msgspec.json.encode(record))
 
     monkeypatch.setattr(tenants, "read_directory", lambda _: directory)
-    monkeypatch.setattr(tenants.control, "publish", publish)
+    monkeypatch.setattr("infra.runtime.control.publish", publish)
     return found
 
 
