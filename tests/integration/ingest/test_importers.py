@@ -1,5 +1,6 @@
 """IRC logs and Slack exports through a real ingest into a real Kafka, some of the imports killed on the way."""
 
+import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -15,15 +16,27 @@ from infra.runtime.settings import Kafka
 from ingest.importers.irc import open_logs
 from ingest.importers.run import import_files
 from ingest.importers.slack import SlackExport
-from tests.integration.ingest.serving import Guest, IngestProcess, serving, wait_until
+from tests.integration.ingest.serving import Guest, IngestProcess, serving
 from tests.unit.ingest import slack_workspace as ws
 
+#: An import that dies as soon as something is confirmed and remembered, with other requests under way.
 _IMPORT = """
+import os
+import signal
 import sys
 from pathlib import Path
+from ingest.importers.checkpoint import Checkpoint
 from ingest.importers.irc import open_logs
 from ingest.importers.run import import_files
 from ingest.importers.slack import SlackExport
+save = Checkpoint.save
+
+def save_and_die(checkpoint, position):
+    save(checkpoint, position)
+    if checkpoint.path.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.save = save_and_die
 form, url, key, state, *paths = sys.argv[1:]
 paths = [Path(path) for path in paths]
 sources = open_logs(paths) if form == "irc" else [SlackExport(path) for path in paths]
@@ -68,12 +81,9 @@ def _logs(folder: Path, lines: int) -> list[Path]:
 
 
 def _killed_once(guest: Guest, form: str, state: Path, *paths: Path) -> None:
-    """Start an import and kill it once something is confirmed."""
+    """An import that is killed once something is confirmed."""
     command = [sys.executable, "-c", _IMPORT, form, guest.url, guest.keys[Scope.BACKFILL], str(state), *map(str, paths)]
-    killed = subprocess.Popen(command)
-    wait_until(lambda: killed.poll() is not None or any(state.glob("*.json")), 30)
-    killed.kill()
-    assert killed.wait(10) == -9
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
 
 
 def _first_copies(events: list[Event]) -> dict[str, list[Event]]:
