@@ -4,7 +4,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from infra.contracts.control import Tenant
+from infra.contracts.control import SlowMode, Tenant
 from infra.runtime.telemetry import SLOWED
 from ingest.buckets import Bucket, Refusal
 from ingest.slow_mode import Pace
@@ -47,10 +47,8 @@ class TenantLimits:
         if of_user.tokens < 1:
             return of_user
         if channel is not None:
-            pace = None if self._mode is None else self._pace(channel, now)
-            if pace is not None and (message is None or not pace.slow):
-                pace = None
-            if pace is not None and message is not None and (pause := pace.pause(user, message, now)) is not None:
+            slowed = None if self._mode is None else self._slowed(channel, self._mode, now)
+            if slowed is not None and message is not None and (pause := slowed.pause(user, message, now)) is not None:
                 return pause
             of_channel = self.channels.get(channel)
             if of_channel is None:
@@ -60,8 +58,8 @@ class TenantLimits:
             if of_channel.tokens < 1:
                 return of_channel
             of_channel.tokens -= 1
-            if pace is not None and message is not None:
-                pace.spoke(user, message, now)
+            if slowed is not None and message is not None:
+                slowed.spoke(user, message, now)
         of_user.tokens -= 1
         tenant.tokens -= 1
         return None
@@ -82,17 +80,16 @@ class TenantLimits:
         _shrink(self.channels, limit, now)
         _shrink(self.paces, limit, now)
 
-    def _pace(self, channel: str, now: float) -> Pace:
+    def _slowed(self, channel: str, mode: SlowMode, now: float) -> Pace | None:
+        """Count an arrival in the channel; its pace while it is slow."""
         pace = self.paces.get(channel)
         if pace is None:
-            assert self._mode is not None
-            pace = self.slowed.get(channel) or Pace(self._mode, self.limits.channel_rate, now)
-            self.paces[channel] = pace
+            pace = self.paces[channel] = self.slowed.get(channel) or Pace(mode, self.limits.channel_rate, now)
         if pace.ask(now):
             self.slowed[channel] = pace
             SLOWED.inc()
             log.warning("channel.slowed", tenant=self._id, channel=channel)
-        return pace
+        return pace if pace.slow else None
 
 
 class Limiter:

@@ -97,8 +97,8 @@ class _Zip:
                     with archive.open(self._infos[name]) as file:
                         # The directory says a size; what is packed may be another.
                         return _held(file.read(MAX_FILE_BYTES + 1))
-                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-                    # RuntimeError: it is encrypted. NotImplementedError: packed in a way this Python does not know.
+                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+                    # RuntimeError: it is encrypted, or packed in a way this Python does not know.
                     raise Unreadable(f"not readable: {error}") from None
 
             yield read

@@ -1,8 +1,8 @@
 """Whether a consumer still gets a place in its group; one that does not, though Kafka answers, is beyond repair.
 
-librdkafka can wait for ever for the answer to a JoinGroup that a broker dropped, as one does that was frozen for longer
-than its own session with the controller (https://github.com/confluentinc/librdkafka/issues/3437 is of that kind). The
-client reports no error then, so time has to tell.
+Seen once, when a broker had been frozen for longer than its own session with the controller: it took the JoinGroup,
+forgot the group's members, and librdkafka asked for no place again in eight minutes, nor did it report an error (hangs
+of that kind: https://github.com/confluentinc/librdkafka/issues/3437). So time has to tell.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,23 +14,15 @@ import pytest
 from infra.contracts.control import Scope
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.errors import PreconditionError
-from infra.runtime.settings import Kafka
 from ingest.client import Client, Outcome
 from ingest.importers.jsonl import JsonlFile
 from ingest.importers.run import LineProblem, import_files
 from ingest.simulator.community import Shares
 from ingest.simulator.ledger import LedgerLine
 from ingest.simulator.run import simulate
-from tests.integration.ingest.serving import Guest, IngestProcess, serving, wait_until
+from tests.integration.ingest.killed_import import killed_import
+from tests.integration.ingest.serving import Guest
 
-_IMPORT = """
-import sys
-from pathlib import Path
-from ingest.importers.jsonl import JsonlFile
-from ingest.importers.run import import_files
-url, key, path, state = sys.argv[1:]
-import_files([JsonlFile(Path(path))], url=url, key=key, state_dir=Path(state), batch_events=20, in_flight=2)
-"""
 _SPOOL = """
 import os, sys
 from pathlib import Path
@@ -42,19 +33,6 @@ for n in range(50):
     print(client.send({"type": "message.sent", "channel_id": "spooled", "user_id": "u", "text": str(n)}), flush=True)
 os.kill(os.getpid(), 9)
 """
-
-
-@pytest.fixture(scope="module")
-def process(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestProcess]:
-    with serving(kafka, tmp_path_factory.mktemp("ingest") / "log") as process:
-        yield process
-
-
-@pytest.fixture
-def guest(process: IngestProcess) -> Guest:
-    guest = Guest(ingest=process)
-    guest.move_in()
-    return guest
 
 
 def _ledger(path: Path) -> list[LedgerLine]:
@@ -130,10 +108,7 @@ def test_a_killed_import_goes_on(guest: Guest, tmp_path: Path) -> None:
     path = _history(tmp_path / "a.jsonl", 6_000)
     state = tmp_path / "state"
     key = guest.keys[Scope.BACKFILL]
-    killed = subprocess.Popen([sys.executable, "-c", _IMPORT, guest.url, key, str(path), str(state)])
-    wait_until(lambda: killed.poll() is not None or any(state.glob("*.json")), 20)
-    killed.kill()
-    assert killed.wait(10) == -9
+    killed_import(guest, "jsonl", state, path)
     summary = import_files([JsonlFile(path)], url=guest.url, key=key, state_dir=state)
     assert 0 < summary.lines < 6_000
     assert _numbers(guest) == {f"c{c}": list(range(c, 6_000, 7)) for c in range(7)}

@@ -2,7 +2,6 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,23 +17,10 @@ from infra.contracts.topics import INGEST
 from infra.runtime.control import publish
 from infra.runtime.settings import Kafka
 from streams.dead_letters import find_letter, list_letters, replay
-from tests.integration.ingest.serving import Guest, IngestProcess, serving, wait_until
+from tests.integration.ingest.serving import Guest, wait_until
 from tests.segment import clients
 
 CALLS = 300
-
-
-@pytest.fixture(scope="module")
-def process(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestProcess]:
-    with serving(kafka, tmp_path_factory.mktemp("ingest") / "log") as process:
-        yield process
-
-
-@pytest.fixture
-def guest(process: IngestProcess) -> Guest:
-    guest = Guest(ingest=process)
-    guest.move_in()
-    return guest
 
 
 def _letters(kafka: Kafka, guest: Guest) -> list[Any]:

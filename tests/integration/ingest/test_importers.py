@@ -1,60 +1,17 @@
 """IRC logs and Slack exports through a real ingest into a real Kafka, some of the imports killed on the way."""
 
-import signal
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from infra.contracts.control import Scope
 from infra.contracts.events import Event
 from infra.contracts.topics import BACKFILL
-from infra.runtime.settings import Kafka
 from ingest.importers.irc import open_logs
 from ingest.importers.run import import_files
 from ingest.importers.slack import SlackExport
-from tests.integration.ingest.serving import Guest, IngestProcess, serving
+from tests.integration.ingest.killed_import import killed_import
+from tests.integration.ingest.serving import Guest
 from tests.unit.ingest import slack_workspace as ws
-
-#: An import that dies as soon as something is confirmed and remembered, with other requests under way.
-_IMPORT = """
-import os
-import signal
-import sys
-from pathlib import Path
-from ingest.importers.checkpoint import Checkpoint
-from ingest.importers.irc import open_logs
-from ingest.importers.run import import_files
-from ingest.importers.slack import SlackExport
-save = Checkpoint.save
-
-def save_and_die(checkpoint, position):
-    save(checkpoint, position)
-    if checkpoint.path.exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Checkpoint.save = save_and_die
-form, url, key, state, *paths = sys.argv[1:]
-paths = [Path(path) for path in paths]
-sources = open_logs(paths) if form == "irc" else [SlackExport(path) for path in paths]
-import_files(sources, url=url, key=key, state_dir=Path(state), batch_events=20, in_flight=2)
-"""
-
-
-@pytest.fixture(scope="module")
-def process(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestProcess]:
-    with serving(kafka, tmp_path_factory.mktemp("ingest") / "log") as process:
-        yield process
-
-
-@pytest.fixture
-def guest(process: IngestProcess) -> Guest:
-    guest = Guest(ingest=process)
-    guest.move_in()
-    return guest
 
 
 def _logs(folder: Path, lines: int) -> list[Path]:
@@ -80,12 +37,6 @@ def _logs(folder: Path, lines: int) -> list[Path]:
     return paths
 
 
-def _killed_once(guest: Guest, form: str, state: Path, *paths: Path) -> None:
-    """An import that is killed once something is confirmed."""
-    command = [sys.executable, "-c", _IMPORT, form, guest.url, guest.keys[Scope.BACKFILL], str(state), *map(str, paths)]
-    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGKILL
-
-
 def _first_copies(events: list[Event]) -> dict[str, list[Event]]:
     """Each channel's events in the order they stand in the log, first copies alone."""
     channels: dict[str, dict[str, Event]] = defaultdict(dict)
@@ -96,7 +47,7 @@ def _first_copies(events: list[Event]) -> dict[str, list[Event]]:
 
 def test_logs_are_imported_once_in_order_though_killed(guest: Guest, tmp_path: Path) -> None:
     paths, state = _logs(tmp_path, 2_000), tmp_path / "state"
-    _killed_once(guest, "irc", state, *paths)
+    killed_import(guest, "irc", state, *paths)
     key = guest.keys[Scope.BACKFILL]
     summary = import_files(open_logs(paths), url=guest.url, key=key, state_dir=state)
     assert 0 < summary.lines + 2_001 * summary.skipped < 3 * 2_001
@@ -125,7 +76,7 @@ def test_an_export_is_imported_once_in_order_though_killed(guest: Guest, tmp_pat
         ws.zipped(tmp_path / "export.zip", ws.busy_workspace(channels=6, days=5, messages=100)),
         tmp_path / "s",
     )
-    _killed_once(guest, "slack", state, path)
+    killed_import(guest, "slack", state, path)
     key = guest.keys[Scope.BACKFILL]
     summary = import_files([SlackExport(path)], url=guest.url, key=key, state_dir=state)
     assert 0 < summary.lines < 3_000
