@@ -1,7 +1,7 @@
 """The archive: its tables and their columns. The archive writer fills them, reports and backtests read them.
 
-A table holds what its topics delivered, replays included: rows are told apart by (tenant, id), and of several the one
-that was received first counts, by (`received_at`, `src_topic`, `src_partition`, `src_offset`, `src_index`).
+A table holds each record of its topics once, and so the copies that a client's or the router's repetition left there:
+rows are told apart by their `identity`, and of several the one that was received first counts, by `FIRST`.
 """
 
 from dataclasses import dataclass
@@ -30,23 +30,26 @@ class ArchiveTable:
     topics: tuple[Topic, ...]
     by: Literal["time", "received_at"]
     columns: tuple[Column, ...]
+    #: Columns whose values two copies of one thing share.
+    identity: tuple[str, ...] = ("tenant", "id")
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
 
 
 _DAY: Final = Column("day", "date", required=True)
 _TENANT: Final = Column("tenant", "string", required=True)
 #: Where the record came from: the input record's element, as in the `src` header.
-_SRC: Final = (
+SRC: Final = (
     Column("src_topic", "string"),
     Column("src_partition", "integer"),
     Column("src_offset", "integer"),
     Column("src_index", "integer"),
 )
 #: The envelope, field by field.
-_EVENT: Final = (
+EVENT: Final = (
     Column("id", "string", required=True),
     Column("type", "string", required=True),
     Column("time", "timestamp", required=True),
@@ -67,7 +70,7 @@ _EVENT: Final = (
     Column("properties", "string"),
     Column("context", "string"),
 )
-_VERDICT: Final = (
+VERDICT: Final = (
     Column("action", "string", required=True),
     Column("rule", "string", required=True),
     Column("rule_version", "integer", required=True),
@@ -79,26 +82,29 @@ EVENTS: Final = ArchiveTable(
     name="events",
     topics=(topics.EVENTS, topics.EVENTS_BACKFILL),
     by="time",
-    columns=(_DAY, _TENANT, *_EVENT, *_SRC, Column("rule", "string")),
+    columns=(_DAY, _TENANT, *EVENT, *SRC, Column("rule", "string")),
 )
 #: An event as received, and the verdict that stopped it.
 HELD: Final = ArchiveTable(
-    name="held", topics=(topics.HELD,), by="time", columns=(_DAY, _TENANT, *_EVENT, *_VERDICT, *_SRC)
+    name="held", topics=(topics.HELD,), by="time", columns=(_DAY, _TENANT, *EVENT, *VERDICT, *SRC)
 )
 VERDICTS: Final = ArchiveTable(
     name="verdicts",
     topics=(topics.VERDICTS,),
     by="received_at",
+    identity=("tenant", "event_id", "rule", "rule_version", "action"),
     columns=(
         _DAY,
         _TENANT,
         Column("event_id", "string", required=True),
         Column("channel_id", "string"),
         Column("received_at", "timestamp", required=True),
-        *_VERDICT,
+        *VERDICT,
         Column("applied", "boolean", required=True),
-        *_SRC,
+        *SRC,
     ),
 )
 
 TABLES: Final = (EVENTS, HELD, VERDICTS)
+#: Columns by which the copies of one thing are ordered; of those received at the same time the first in the log.
+FIRST: Final = ("received_at", *(column.name for column in SRC))
