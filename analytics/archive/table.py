@@ -70,8 +70,14 @@ class Table:
             raise Unwritable(str(error)) from error
 
     def position(self, partition: Partition) -> int | None:
-        """The offset after the last record of this partition that the table holds; None when it holds none."""
-        return self.delta.transaction_version(transaction_id(partition))
+        """The offset after the last record of this partition that the table holds; None when it holds none.
+
+        Reads the table's log. Raises `Unwritable` when that cannot be done.
+        """
+        try:
+            return self.delta.transaction_version(transaction_id(partition))
+        except (DeltaError, OSError) as error:
+            raise Unwritable(str(error)) from error
 
     def append(
         self, batches: Sequence[RecordBatch], moves: Mapping[Partition, Move], note: dict[str, Any] | None = None

@@ -10,7 +10,15 @@ from infra.cli.output import AsJson, note, print_json, print_table
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Archive, Kafka, Runtime
 
-app = typer.Typer(name="archive", help="Everything that was said, in Delta tables.", no_args_is_help=True)
+app = typer.Typer(name="archive", no_args_is_help=True)
+
+
+@app.callback()
+def archive() -> None:
+    """Everything that was said, in Delta tables."""
+    from infra.runtime.logs import configure
+
+    configure(Runtime(), "archive")
 
 
 @app.command("status")

@@ -23,7 +23,8 @@ def own_kafka(kafka: Kafka) -> Iterator[Kafka]:
     settings = Kafka(topic_prefix=f"{kafka.topic_prefix}{secrets.token_hex(2)}-")
     created = apply_topics(settings, INPUTS)
     yield settings
-    for done in admin(settings).delete_topics(created).values():
+    client = admin(settings)
+    for done in client.delete_topics(created).values():
         done.result(30)
 
 
@@ -117,7 +118,8 @@ def test_what_is_gone_from_the_log_is_told_and_waits_for_a_decision(own_kafka: K
         partition = max((o for o in archived.values() if o["partition"].startswith("events/")), key=lambda o: o["lag"])
         number, stands = int(partition["partition"].rpartition("/")[2]), partition["archived"]
         # As retention does it: three of the records that nobody has archived yet.
-        (done,) = admin(own_kafka).delete_records([TopicPartition(name, number, stands + 3)]).values()
+        client = admin(own_kafka)
+        (done,) = client.delete_records([TopicPartition(name, number, stands + 3)]).values()
         done.result(30)
         process.start(ready=False)
         wait_until(lambda: not process.report()["checks"].get("gaps", {"ok": True})["ok"], 60)

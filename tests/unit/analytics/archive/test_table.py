@@ -155,3 +155,15 @@ def test_a_commit_that_a_power_loss_emptied_was_never_made(table: Table, tmp_pat
     assert found.position(ZERO) == 1
     found.append([batch(1)], {ZERO: Move(1, 2)})
     assert ids(tmp_path) == ["e0", "e1"]
+
+
+def test_a_table_that_is_gone_is_not_begun_anew(table: Table, tmp_path: Path) -> None:
+    """As where a disk is no longer mounted: what would be written there is lost when it comes back."""
+    table.append([batch(0)], {ZERO: Move(None, 1)})
+    (tmp_path / "events").rename(tmp_path / "away")
+    with pytest.raises(Unwritable):
+        table.append([batch(1)], {ZERO: Move(1, 2)})
+    assert not (tmp_path / "events").exists()
+    (tmp_path / "away").rename(tmp_path / "events")
+    table.append([batch(1)], {ZERO: Move(1, 2)})
+    assert ids(tmp_path) == ["e0", "e1"]
