@@ -57,8 +57,8 @@ def read_row(table: ArchiveTable, value: bytes | None, record_headers: Headers) 
     src, rules = _NO_SRC, []
     for name, header in record_headers:
         raw = header.encode() if isinstance(header, str) else header or b""
-        if name == headers.KIND and raw == headers.HEARTBEAT:
-            return None
+        if name == headers.KIND:
+            return None  # ours, whatever it is: it carries no event
         if name == headers.SRC:
             src = _source(raw)
         elif name == headers.RULE:

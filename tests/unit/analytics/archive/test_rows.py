@@ -73,8 +73,9 @@ def test_the_day_is_that_of_the_time_in_utc() -> None:
     assert (found["day"].isoformat(), found["time"]) == ("2026-03-02", late.astimezone(UTC))
 
 
-def test_heartbeats_are_no_rows() -> None:
-    assert read_row(archive.EVENTS, b"anything", [("kind", b"heartbeat")]) is None
+def test_heartbeats_and_others_of_ours_are_no_rows() -> None:
+    for kind in (b"heartbeat", b"another"):
+        assert read_row(archive.EVENTS, b"anything", [("kind", kind)]) is None
     beat = event(1, type="hubbub.heartbeat", tenant="", received_at=None)
     assert read_row(archive.EVENTS, codec.encode(beat), []) is None
 
