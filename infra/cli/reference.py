@@ -26,6 +26,7 @@ _SETTINGS_MODULES = (
     "streams.history.settings",
     "streams.ledger.settings",
     "analytics.settings",
+    "analytics.archive.settings",
     "api.settings",
 )
 _WIDTH = 100

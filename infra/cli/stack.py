@@ -20,6 +20,7 @@ class Role(StrEnum):
     INGEST = "ingest"
     ROUTER = "router"
     HISTORY = "history"
+    ARCHIVE = "archive"
     ANALYTICS = "analytics"
     LEDGER = "ledger"
     API = "api"
@@ -30,6 +31,7 @@ ROLES = {
     Role.INGEST: "ingest.role",
     Role.ROUTER: "streams.router.role",
     Role.HISTORY: "streams.history.role",
+    Role.ARCHIVE: "analytics.archive.role",
     Role.ANALYTICS: "analytics.role",
     Role.LEDGER: "streams.ledger.role",
     Role.API: "api.role",

@@ -29,6 +29,16 @@ WRITTEN: Final = Counter("hubbub_history_rows_total", "Rows confirmed by Cassand
 HISTORY_SECONDS: Final = Histogram("hubbub_history_write_seconds", "One batch to Cassandra", buckets=_SECONDS)
 HISTORY_PAUSED: Final = Gauge("hubbub_history_paused_partitions", "Partitions paused because Cassandra is slow")
 
+ARCHIVED: Final = Counter("hubbub_archive_rows_total", "Rows committed by table", ["table"])
+ARCHIVE_SECONDS: Final = Histogram("hubbub_archive_commit_seconds", "One commit to a table", buckets=_SECONDS)
+ARCHIVE_BUFFERED: Final = Gauge("hubbub_archive_buffered_bytes", "Rows read and not yet committed")
+ARCHIVE_BYTES: Final = Gauge("hubbub_archive_table_bytes", "Data files of a table, seen each hour", ["table"])
+ARCHIVE_FILES: Final = Gauge("hubbub_archive_table_files", "Number of data files of a table, seen each hour", ["table"])
+ARCHIVE_UNREADABLE: Final = Counter("hubbub_archive_unreadable_records_total", "Records left out", ["topic"])
+ARCHIVE_GAP: Final = Gauge(
+    "hubbub_archive_gap_records", "Records that are gone from the topic and not archived", ["topic", "partition"]
+)
+
 LAG: Final = Gauge(
     "hubbub_lag_records", "Records between what is done and the end of the partition", ["topic", "partition"]
 )

@@ -1,4 +1,4 @@
-"""Holds a Hubbub to its promises after a run: topics, history, held messages and metrics against one another.
+"""Holds a Hubbub to its promises after a run: topics, history, held messages, archive and metrics compared.
 
 `python -m tests.system.audit [--ledger FILE]` prints one line a claim and exits 1 when one does not hold. The ledger is
 what `hubbub simulate --ledger FILE` wrote: every event with the outcome its sender was told.
@@ -16,12 +16,13 @@ from typing import Final
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from infra.contracts import events, metrics, placement, topics, windows
+from infra.contracts import archive, events, metrics, placement, topics, windows
 from infra.contracts.events import Event, from_ms
 from infra.contracts.records import Accounting, Held
+from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import client_config
-from infra.runtime.settings import Cassandra, Kafka
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 
 Id = tuple[str, str]
 #: So far behind when it was appended that its window was closed, whatever the others did. No load here sends events
@@ -50,6 +51,8 @@ class Log:
     late: int = 0
     backfilled: dict[Id, Event] = field(default_factory=dict)
     held: dict[Id, Held] = field(default_factory=dict)
+    #: Records in `held` by event.
+    held_copies: Counter[Id] = field(default_factory=Counter)
     #: Records in `events` and its backfill by event.
     copies: Counter[Id] = field(default_factory=Counter)
     accounting: dict[bytes, Accounting] = field(default_factory=dict)
@@ -124,6 +127,7 @@ def read_log(kafka: Kafka, since: Since | None = None, tenant: str | None = None
             continue
         key = (held.event.tenant or "", held.event.id)
         log.held.setdefault(key, held)
+        log.held_copies[key] += 1
         log.outcome[key].add("held" if held.verdict.action == "hold" else "blocked")
     for record, value, _ in records(kafka, topics.ACCOUNTING, since):
         log.accounting[record] = msgspec.json.decode(value, type=Accounting)
@@ -218,6 +222,28 @@ def held_exact(log: Log, database: Database, only: str | None = None) -> Claim:
     return claim
 
 
+def archive_exact(log: Log, reader: ArchiveReader, only: str | None = None) -> Claim:
+    """Each record of the log is in the archive once, and a reader of the archive is given each event once."""
+    claim = Claim("the archive equals the log")
+    total = 0
+    for table, copies in ((archive.EVENTS, log.copies), (archive.HELD, log.held_copies)):
+        found = {
+            every: Counter(
+                (row["tenant"], row["id"])
+                for row in reader.rows(table, tenant=only, columns=["tenant", "id"], copies=every)
+            )
+            for every in (True, False)
+        }
+        for key in found[True].keys() | copies.keys():
+            if found[True][key] != copies[key]:
+                claim.wrong.append(f"{table.name} {key}: {found[True][key]} archived, {copies[key]} in the log")
+        claim.wrong += [f"{table.name} {key}: read {n} times" for key, n in found[False].items() if n > 1]
+        claim.wrong += [f"{table.name} {key}: not read" for key in found[True].keys() - found[False].keys()]
+        total += found[True].total()
+    claim.figure = f"{total:,} rows of {len(log.copies) + len(log.held_copies):,} events"
+    return claim
+
+
 def metrics_exact(log: Log, database: Database, only: str | None = None) -> Claim:
     """Every minute's counts equal a recount of the log, each event once, without what came late."""
     claim = Claim("metric windows equal a recount")
@@ -254,13 +280,13 @@ def metrics_exact(log: Log, database: Database, only: str | None = None) -> Clai
     return claim
 
 
-def audit(kafka: Kafka, cassandra: Cassandra, ledger: Path | None, tenant: str) -> list[Claim]:
+def audit(kafka: Kafka, cassandra: Cassandra, reader: ArchiveReader, ledger: Path | None, tenant: str) -> list[Claim]:
     """Every claim, after everything has been processed."""
     log = read_log(kafka)
     database = connect(cassandra, prepare=False)
     try:
         claims = [accounted(log), one_outcome(log), history_exact(log, database), held_exact(log, database)]
-        claims.append(metrics_exact(log, database))
+        claims += [archive_exact(log, reader), metrics_exact(log, database)]
     finally:
         database.close()
     if ledger:
@@ -275,7 +301,7 @@ def main() -> int:
     parser.add_argument("--tenant", default="demo")
     options = parser.parse_args()
     failed = 0
-    for claim in audit(Kafka(), Cassandra(), options.ledger, options.tenant):
+    for claim in audit(Kafka(), Cassandra(), ArchiveReader(Archive(), Runtime()), options.ledger, options.tenant):
         failed += bool(claim.wrong)
         print(f"{'FAILED' if claim.wrong else 'ok':7} {claim.name}: {claim.figure}")
         for line in claim.wrong[:10]:
