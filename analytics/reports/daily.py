@@ -77,7 +77,7 @@ COLUMNS: Final = (
     reports.Column(
         name="peak_hour",
         label="Peak hour",
-        meaning="the hour with the most messages, counted from midnight; the earliest of several",
+        meaning="the hour with the most messages, the first of several",
         unit="start",
         optional=True,
     ),

@@ -216,8 +216,8 @@ LEDGER_PROGRESS: Final = _s(
     "ledger_progress", "SELECT resume_from, read_until, checked_at FROM ledger_progress WHERE ledger = 'minutes'"
 )
 
-# Reports. `archive` is the JSON of `reports.Extent`; a period is its day, ISO 8601. Starting a run leaves the last one that
-# finished readable, and finishing it comes after its documents.
+# Reports. `archive` is the JSON of `reports.Extent`; a period is its day, ISO 8601. Starting a run leaves the one that
+# finished before it readable, and finishing it comes after its documents.
 START_REPORT_RUN: Final = _s(
     "start_report_run",
     "UPDATE report_runs SET state = 'running', started_at = ? WHERE tenant = ? AND period = ? AND report = ?",
