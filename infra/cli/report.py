@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from infra.cli.access import read_directory
+from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
 from infra.contracts.reports import Document
 from infra.runtime.errors import PreconditionError
@@ -67,9 +68,9 @@ def report(
     until = (last or first or datetime.now(UTC) - timedelta(days=1)).date()
     if until < since:
         raise typer.BadParameter("is before --from", param_hint="--to")
-    kafka = Kafka()
+    kafka, cassandra = running_addresses() or (Kafka(), Cassandra())
     tenants = _zones(kafka, tenant)
-    with _job(kafka) as (job, runs):
+    with _job(kafka, cassandra) as (job, runs):
         from analytics.reports.spans import days
         from ingest.progress import bar
 
@@ -164,8 +165,8 @@ def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:
 
 
 @contextmanager
-def _job(kafka: Kafka) -> Iterator[tuple["Job", "Runs"]]:
-    """A job on the engines of the settings; Spark starts when something is due, and ends with it."""
+def _job(kafka: Kafka, cassandra: Cassandra) -> Iterator[tuple["Job", "Runs"]]:
+    """A job on these engines; Spark starts when something is due, and ends with it."""
     from analytics.reports.job import Job
     from analytics.reports.runs import STATEMENTS, Runs
     from infra.runtime.archive import ArchiveReader
@@ -173,7 +174,6 @@ def _job(kafka: Kafka) -> Iterator[tuple["Job", "Runs"]]:
     from infra.runtime.clock import SystemClock
     from infra.runtime.migrations import check_schema
 
-    cassandra, runtime = Cassandra(), Runtime()
     if missing := check_schema(cassandra):
         raise PreconditionError(f"{missing[0]}. Run `hubbub schema apply`.")
     database = connect(cassandra, prepare=False)
@@ -187,7 +187,7 @@ def _job(kafka: Kafka) -> Iterator[tuple["Job", "Runs"]]:
     try:
         database.prepare(STATEMENTS)
         runs = Runs(database)
-        reader = ArchiveReader(Archive(), runtime)
+        reader = ArchiveReader(Archive(), Runtime())
         yield Job(runs=runs, reader=reader, kafka=kafka, clock=SystemClock(), spark=spark), runs
     finally:
         for session in sessions:
