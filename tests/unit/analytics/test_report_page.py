@@ -17,7 +17,7 @@ from infra.contracts.reports import Document
 from tests.unit.analytics.reported import CHANNELS, PEOPLE, daily, week
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "=cmd|' /C calc'!A0", "a&b", "\u202egnp.exe")
-_VOID = {"meta", "img", "br", "link", "input", "path", "rect", "line"}
+_VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Outline(HTMLParser):
