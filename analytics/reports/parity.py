@@ -89,12 +89,15 @@ def parity(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
     )
     total = fn.col("place.section") == facts.TOTAL
     of_tenant = Window.partitionBy("tenant")
-    first = fn.row_number().over(of_tenant.orderBy("metric")) == 1
-    places = fn.array(facts.place(METRIC, fn.col("metric")), fn.when(first, facts.place(facts.TOTAL, fn.lit(""))))
+    # One row of each tenant stands for its total as well.
+    places = fn.array(
+        facts.place(METRIC, fn.col("metric")), fn.when(fn.col("first") == 1, facts.place(facts.TOTAL, fn.lit("")))
+    )
     tenants_own = {"off": fn.count(fn.when(fn.col("is_off"), True)), "compared": fn.count("*")}
     return (
         metrics.withColumn("drift_percent", fn.round(100 * fn.col("drift") / fn.nullif("exact", fn.lit(0)), 2))
         .withColumns({name: number.over(of_tenant) for name, number in tenants_own.items()})
+        .withColumn("first", fn.row_number().over(of_tenant.orderBy("metric")))
         .withColumn("place", fn.explode(fn.array_compact(places)))
         .select(
             "tenant",
