@@ -90,6 +90,8 @@ DELTA: Final = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "1",
+    # A plan over wide rows is cut short where it is shown; that is not worth a warning.
+    "spark.sql.debug.maxToStringFields": "1000",
 }
 
 

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaError
 
 from analytics.reports.facts import APART, REMOVALS
 from analytics.reports.spans import Span
@@ -13,6 +14,7 @@ from infra.contracts.archive import EVENTS, ArchiveTable
 from infra.contracts.events import MESSAGE_SENT
 from infra.contracts.reports import Extent
 from infra.runtime.archive import ArchiveReader, Partition, archived, files, inputs
+from infra.runtime.errors import Unreachable
 from infra.runtime.kafka import partitions_of
 from infra.runtime.settings import Kafka
 
@@ -35,6 +37,7 @@ class Snapshot:
     def __init__(self, reader: ArchiveReader, tables: Sequence[ArchiveTable]) -> None:
         """Open them. Raises as `ArchiveReader.open` does."""
         self._tables = tables
+        self._root = reader.root
         self._open: dict[str, DeltaTable] = {table.name: reader.open(table) for table in tables}
         self.versions: Mapping[str, int] = {name: delta.version() for name, delta in self._open.items()}
         self._rows: dict[str, dict[date, int]] = {}
@@ -62,7 +65,10 @@ class Snapshot:
         return found
 
     def removals(self, spans: Iterable[Span], since: datetime) -> list[Removal]:
-        """Messages of these days that something took away which may have been received after `since`."""
+        """Messages of these days that something took away which may have been received after `since`.
+
+        Raises `Unreachable`.
+        """
         touched = [day for span in spans for day in span.utc_days]
         if not touched:
             return []
@@ -76,12 +82,13 @@ class Snapshot:
             f" AND r.received_at > TIMESTAMP '{(since - _IN_FLIGHT).isoformat()}'"
             " GROUP BY s.tenant, s.time"
         )
-        found = QueryBuilder().register("archive", self._open[EVENTS.name]).execute(query)
-        return [
-            Removal(*row)
-            for batch in found
-            for row in zip(*(batch.column(name).to_pylist() for name in ("tenant", "sent", "removed")), strict=True)
-        ]
+        names = ("tenant", "sent", "removed")
+        try:
+            found = QueryBuilder().register("archive", self._open[EVENTS.name]).execute(query)
+            columns = [[batch.column(name).to_pylist() for name in names] for batch in found]
+        except (DeltaError, OSError) as error:
+            raise Unreachable("the archive", self._root, "Are its files still there?") from error
+        return [Removal(*row) for batch in columns for row in zip(*batch, strict=True)]
 
 
 def is_after(removal: Removal, as_of: datetime) -> bool:

@@ -169,11 +169,16 @@ def _job(kafka: Kafka, cassandra: Cassandra) -> Iterator[tuple["Job", "Runs"]]:
     """A job on these engines; Spark starts when something is due, and ends with it."""
     from analytics.reports.job import Job
     from analytics.reports.runs import STATEMENTS, Runs
+    from infra.runtime import logs
     from infra.runtime.archive import ArchiveReader
     from infra.runtime.cassandra import connect
     from infra.runtime.clock import SystemClock
     from infra.runtime.migrations import check_schema
 
+    logs.configure(Runtime(), "report")  # standard output is the report's
+    reader = ArchiveReader(Archive(), Runtime())
+    if "://" in reader.root:
+        raise PreconditionError(f"reports read the archive from a folder, not from {reader.root}.")
     if missing := check_schema(cassandra):
         raise PreconditionError(f"{missing[0]}. Run `hubbub schema apply`.")
     database = connect(cassandra, prepare=False)
@@ -187,7 +192,6 @@ def _job(kafka: Kafka, cassandra: Cassandra) -> Iterator[tuple["Job", "Runs"]]:
     try:
         database.prepare(STATEMENTS)
         runs = Runs(database)
-        reader = ArchiveReader(Archive(), Runtime())
         yield Job(runs=runs, reader=reader, kafka=kafka, clock=SystemClock(), spark=spark), runs
     finally:
         for session in sessions:

@@ -108,7 +108,7 @@ def test_the_first_copy_counts_on_its_own_day(place: Place) -> None:
 
 def test_net_forgets_what_was_deleted_a_week_later_by_a_bot(place: Place) -> None:
     span = Span(day=DAY, zone=UTC_ZONE)
-    about = {"type": "message.deleted", "message_id": "e1", "is_bot": True}
+    about: dict[str, Any] = {"type": "message.deleted", "message_id": "e1", "is_bot": True}
     later = NOON + timedelta(days=7)
     write(place.root, [fact(1, NOON), fact(2, NOON, message_id="m2"), fact(3, NOON, "held"), fact(4, later, **about)])
     figures = place.document("daily", span).figures

@@ -1,6 +1,7 @@
 """What is made again and what is left alone, and how sure the archive is of a day."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -53,7 +54,7 @@ def test_what_never_began_or_did_not_finish_is_made():
         ({"again": True}, "asked"),
     ],
 )
-def test_a_day_is_counted_again_when_there_is_a_reason(changes: dict, expected: str):
+def test_a_day_is_counted_again_when_there_is_a_reason(changes: dict[str, Any], expected: str):
     assert why(DONE, **changes) == expected
 
 
