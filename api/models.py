@@ -355,7 +355,7 @@ class ReportRunBody(Model):
     as_of: datetime | None
     """Everything accepted before this moment is counted; null when that is not known."""
     complete: bool
-    """Nothing was left to be archived when it was made."""
+    """Nothing is missing but what was accepted in the two minutes before it was made."""
     final: bool
     """What comes for this day now is a correction."""
     revision: int

@@ -7,14 +7,13 @@ first record was accepted that the archive has not got.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from infra.contracts import codec, headers
-from infra.contracts.events import from_ms
+from infra.contracts.events import HEARTBEAT, from_ms
 from infra.contracts.topics import EVENTS
 from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.archive import Partition
@@ -25,11 +24,15 @@ from infra.runtime.settings import Kafka
 _TIMEOUT: Final = 10.0
 #: So many records before the archive's place the last heartbeat is looked for: a second's worth of a busy partition.
 _BACK: Final = 2_000
+#: An archive that keeps up is less behind: it commits once a minute.
+_BEHIND: Final = timedelta(minutes=2)
 
 
 class _Record(msgspec.Struct):
     """What matters here of an envelope, or of a held record around one."""
 
+    type: str = ""
+    time: datetime | None = None
     received_at: datetime | None = None
     event: "_Record | None" = None
 
@@ -39,21 +42,21 @@ _record = msgspec.json.Decoder(_Record)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """Everything accepted before `as_of` is archived; None when that is not known. `caught_up`: all there was, is."""
+    """Measured `at` this moment: everything accepted before `as_of` is archived. None when that is not known."""
 
     as_of: datetime | None
-    caught_up: bool
+    at: datetime
 
     def is_final(self, end: datetime) -> bool:
         """Whether what comes for a period that ends here can only be late, as for a streamed window."""
         return self.as_of is not None and self.as_of >= end + WATERMARK_DELAY
 
     def is_complete(self, end: datetime) -> bool:
-        """Whether nothing that had been accepted for such a period is missing."""
-        return self.caught_up or self.is_final(end)
+        """Whether nothing is missing of such a period but what was accepted in the last two minutes."""
+        return self.as_of is not None and (self.as_of >= self.at - _BEHIND or self.is_final(end))
 
 
-def measure(kafka: Kafka, archived: Mapping[Partition, int | None]) -> Coverage:
+def measure(kafka: Kafka, archived: Mapping[Partition, int | None], now: datetime) -> Coverage:
     """How far partitions are that the archive holds up to these offsets, exclusive. Raises `Unreachable`."""
     consumer = observer(kafka, "hubbub-reports", kafka.group("reports"))
     try:
@@ -65,7 +68,7 @@ def measure(kafka: Kafka, archived: Mapping[Partition, int | None]) -> Coverage:
         raise Unreachable("Kafka", kafka.bootstrap, "Is it running? See HUBBUB_KAFKA_BOOTSTRAP.") from error
     finally:
         consumer.close()
-    return combine(found)
+    return Coverage(as_of=as_of(found), at=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,13 @@ class Seen:
     missing: datetime | None
 
 
-def combine(partitions: Iterable[Seen]) -> Coverage:
-    """The coverage of all: the earliest of each."""
+def as_of(partitions: Iterable[Seen]) -> datetime | None:
+    """The moment up to which all are covered: the earliest of each, None while one is not known."""
     found = list(partitions)
     beats = [seen.heartbeat for seen in found if seen.beats]
     missing = [seen.missing for seen in found if seen.missing is not None]
     known = [moment for moment in beats if moment is not None]
-    return Coverage(
-        as_of=min([*known, *missing]) if known and len(known) == len(beats) else None, caught_up=not missing
-    )
+    return min([*known, *missing]) if known and len(known) == len(beats) else None
 
 
 def _look(consumer: Consumer, partition: Partition, archived: int | None, *, beats: bool) -> Seen:
@@ -94,10 +95,13 @@ def _look(consumer: Consumer, partition: Partition, archived: int | None, *, bea
     place = max(low, archived or 0)
     heartbeat = None
     for message in _records(consumer, partition, max(low, place - _BACK) if beats else place, high):
-        if _is_heartbeat(message):
-            heartbeat = codec.decode(message.value() or b"").time
+        record = _read(message)
+        if record.type == HEARTBEAT:
+            heartbeat = record.time
         elif (message.offset() or 0) >= place:
-            return Seen(beats, heartbeat, _accepted_at(message))
+            appended = from_ms(message.timestamp()[1])
+            accepted = (record.event or record).received_at
+            return Seen(beats, heartbeat, min(accepted or appended, appended))
     return Seen(beats, heartbeat, None)
 
 
@@ -118,15 +122,9 @@ def _records(consumer: Consumer, partition: Partition, start: int, end: int) -> 
         consumer.unassign()
 
 
-def _is_heartbeat(message: Message) -> bool:
-    return (headers.KIND, headers.HEARTBEAT) in (message.headers() or [])
-
-
-def _accepted_at(message: Message) -> datetime:
-    """When ingest took the event; when it was appended if the record does not say."""
-    appended = from_ms(message.timestamp()[1])
+def _read(message: Message) -> _Record:
+    """The record; an empty one where it says nothing that can be read."""
     try:
-        record = _record.decode(message.value() or b"")
+        return _record.decode(message.value() or b"")
     except msgspec.MsgspecError:
-        return appended
-    return min((record.event or record).received_at or appended, appended)
+        return _Record()

@@ -70,7 +70,7 @@ class Job:
     ) -> Plan:
         """What is due in these days, both included."""
         snapshot = Snapshot(self._reader, report.tables)
-        coverage = measure(self._kafka, snapshot.archived(self._kafka))
+        coverage = measure(self._kafka, snapshot.archived(self._kafka), self._clock.now())
         before: dict[tuple[str, date], Run] = {}
         spans: dict[tuple[str, date], Span] = {}
         for tenant, zone in tenants.items():

@@ -109,12 +109,14 @@ def shown(column: Column, value: Cell) -> str:
 
 def state_of(document: Document) -> tuple[str, str]:
     """How sure the numbers are: a word, and a sentence."""
-    as_of = "an unknown moment" if document.as_of is None else _moment(document.as_of, document.timezone)
+    if document.as_of is None:
+        return "incomplete", "It is not known up to when everything accepted is counted."
+    as_of = _moment(document.as_of, document.timezone)
     if document.final:
         return "final", f"Everything accepted before {as_of} is counted. Later corrections raise the revision."
     if document.complete:
         return "open", f"Everything accepted before {as_of} is counted. The day can still grow."
-    return "incomplete", f"Counted is what was accepted before {as_of}. More of this day was waiting to be archived."
+    return "incomplete", f"Everything accepted before {as_of} is counted; the archive was behind."
 
 
 def _anchor(document: Document) -> str:

@@ -72,9 +72,9 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """One report of one tenant and period. `start` and `end`, exclusive, are the period as moments.
 
-    Everything accepted before `as_of` is counted. It is `complete` when nothing was left to be archived as it was made,
-    and `final` when `as_of` lies so far behind the period's end that what comes after is a correction. `revision` grows
-    when the numbers of a period change.
+    Everything accepted before `as_of` is counted. It is `complete` when nothing is missing but what was accepted in the
+    two minutes before it was made, and `final` when `as_of` lies so far behind the period's end that what comes after
+    is a correction. `revision` grows when the numbers of a period change.
     """
 
     report: str

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
-from analytics.reports.coverage import measure
+from analytics.reports.coverage import Coverage, measure
 from analytics.reports.job import Job
 from analytics.reports.registry import REPORTS
 from analytics.reports.runs import Runs
@@ -165,30 +165,21 @@ def test_only_what_changed_is_counted_again(
     assert again(not_needed) == {}
 
 
-def test_an_open_day_becomes_final_and_what_waits_is_told(
+def test_what_waits_to_be_archived_is_told(
     topics: Kafka, database: Database, reader: ArchiveReader, facts: list[Fact], delta: SparkSession
 ) -> None:
     log = Log(topics)
     noon = START + timedelta(hours=12)
     log.beat(noon)
-    tenants = {"acme": UTC_ZONE}
     made = job(reader, topics, database, lambda: delta)
-
-    def document() -> Document:
-        list(made.make(made.plan(REPORTS["daily"], FIRST, FIRST, tenants)))
-        return Runs(database).document("acme", "daily", FIRST)
-
-    open_day = document()
-    assert (open_day.as_of, open_day.complete, open_day.final) == (noon, True, False)
-    waiting = event(1, noon - timedelta(minutes=3), received_at=noon - timedelta(minutes=2))
-    log.send(waiting)
+    list(made.make(made.plan(REPORTS["daily"], FIRST, FIRST, {"acme": UTC_ZONE})))
+    open_day = Runs(database).document("acme", "daily", FIRST)
+    assert (open_day.as_of, open_day.complete, open_day.final) == (noon, False, False)
+    log.send(event(1, noon - timedelta(minutes=3), received_at=noon - timedelta(minutes=2)))
     log.beat(AFTER)
-    coverage = measure(topics, Snapshot(reader, REPORTS["daily"].tables).archived(topics))
-    assert not coverage.caught_up
-    assert coverage.as_of == noon - timedelta(minutes=2)
-    plan = made.plan(REPORTS["daily"], FIRST, FIRST, tenants, again=True)
-    assert plan.coverage == coverage
-    assert not plan.coverage.is_complete(Span(day=FIRST, zone=UTC_ZONE).end)
+    coverage = measure(topics, Snapshot(reader, REPORTS["daily"].tables).archived(topics), AFTER)
+    assert coverage == Coverage(as_of=noon - timedelta(minutes=2), at=AFTER)
+    assert not coverage.is_complete(Span(day=FIRST, zone=UTC_ZONE).end)
 
 
 def test_a_final_utc_day_is_published_as_windows_and_parity_is_told(

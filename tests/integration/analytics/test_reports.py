@@ -47,7 +47,8 @@ class Place:
 
     def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
         extent = Snapshot(self.reader, REPORTS[name].tables).extent(span)
-        coverage = Coverage(as_of=span.end + timedelta(hours=1), caught_up=True)
+        later = span.end + timedelta(hours=1)
+        coverage = Coverage(as_of=later, at=later)
         (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, extent)
         return document
 

@@ -63,7 +63,7 @@ def daily(
         "peak_hour": peak["key"],
         "peak_sent": peak["sent"],
     }
-    coverage = Coverage(as_of=as_of, caught_up=as_of is not None)
+    coverage = Coverage(as_of=as_of, at=as_of or span.end)
     extent = Extent(versions={"events": 1_442, "held": 1_440}, rows={"events": 21_954, "held": 143})
     (document,) = documents(
         REPORTS["daily"], [{"tenant": tenant, **row} for row in [total, *rows]], [tenant], span, coverage, extent

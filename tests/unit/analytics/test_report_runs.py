@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from analytics.reports.coverage import Coverage, Seen, combine
+from analytics.reports.coverage import Coverage, Seen, as_of
 from analytics.reports.runs import Run, reason
 from infra.contracts.reports import Extent, State
 from infra.contracts.windows import WATERMARK_DELAY
@@ -64,24 +64,30 @@ def test_an_open_day_is_counted_again_once_it_is_final():
 
 def test_the_archive_is_as_far_as_its_slowest_partition():
     beats = [Seen(True, NOON + timedelta(seconds=n), None) for n in range(3)]
-    assert combine(beats) == Coverage(as_of=NOON, caught_up=True)
+    assert as_of(beats) == NOON
     waiting = Seen(True, NOON + timedelta(seconds=9), NOON - timedelta(seconds=5))
-    assert combine([*beats, waiting]) == Coverage(as_of=NOON - timedelta(seconds=5), caught_up=False)
+    assert as_of([*beats, waiting]) == NOON - timedelta(seconds=5)
     held = Seen(False, None, NOON - timedelta(minutes=1))
-    assert combine([*beats, held, Seen(False, None, None)]).as_of == NOON - timedelta(minutes=1)
+    assert as_of([*beats, held, Seen(False, None, None)]) == NOON - timedelta(minutes=1)
 
 
 def test_without_a_heartbeat_nothing_is_claimed():
-    found = combine([Seen(True, NOON, None), Seen(True, None, None), Seen(False, None, None)])
-    assert found == Coverage(as_of=None, caught_up=True)
-    assert not found.is_final(NOON)
-    assert found.is_complete(NOON)
-    assert combine([]) == Coverage(as_of=None, caught_up=True)
+    assert as_of([Seen(True, NOON, None), Seen(True, None, None), Seen(False, None, None)]) is None
+    assert as_of([]) is None
+    unknown = Coverage(as_of=None, at=NOON)
+    assert not unknown.is_final(NOON - timedelta(days=9))
+    assert not unknown.is_complete(NOON - timedelta(days=9))
 
 
 def test_a_day_is_final_as_a_window_is():
-    end = NOON
     for late, final in ((timedelta(seconds=-1), False), (timedelta(), True)):
-        found = Coverage(as_of=end + WATERMARK_DELAY + late, caught_up=False)
-        assert found.is_final(end) is final
-        assert found.is_complete(end) is final
+        found = Coverage(as_of=NOON + WATERMARK_DELAY + late, at=NOON + timedelta(days=1))
+        assert found.is_final(NOON) is final
+        assert found.is_complete(NOON) is final
+
+
+def test_an_open_day_is_complete_while_the_archive_keeps_up():
+    for behind, complete in ((timedelta(seconds=70), True), (timedelta(seconds=121), False)):
+        found = Coverage(as_of=NOON - behind, at=NOON)
+        assert found.is_complete(NOON + timedelta(hours=9)) is complete
+        assert not found.is_final(NOON + timedelta(hours=9))

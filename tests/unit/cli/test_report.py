@@ -31,7 +31,8 @@ def parity(off: int) -> Document:
         {"tenant": "acme", "section": "total", "key": "", "off": off, "compared": 1},
         {"tenant": "acme", "section": "metric", "key": "messages_sent", **numbers},
     ]
-    coverage = Coverage(as_of=span.end + timedelta(hours=1), caught_up=True)
+    later = span.end + timedelta(hours=1)
+    coverage = Coverage(as_of=later, at=later)
     (found,) = documents(REPORTS["parity"], rows, ["acme"], span, coverage, Extent(versions={}, rows={}))
     return found
 
