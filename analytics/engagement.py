@@ -134,8 +134,8 @@ def by_minute(events: DataFrame) -> DataFrame:
         events.withColumn("scope", fn.explode(fn.when(_any(MEASURES), scopes)))
         .groupBy("tenant", "scope", fn.window("time", f"{int(MINUTE.width.total_seconds())} seconds").alias("window"))
         .agg(
-            *(fn.count(fn.when(_counts_in(m), True)).alias(m.name) for m in COUNTS),
-            *(fn.hll_sketch_agg(fn.when(_counts_in(m), author), SKETCH_LG_K).alias(m.name) for m in DISTINCTS),
+            *(fn.count(fn.when(counts_in(m), True)).alias(m.name) for m in COUNTS),
+            *(fn.hll_sketch_agg(fn.when(counts_in(m), author), SKETCH_LG_K).alias(m.name) for m in DISTINCTS),
         )
         .select(
             "tenant",
@@ -146,7 +146,7 @@ def by_minute(events: DataFrame) -> DataFrame:
     )
 
 
-def _counts_in(measure: Measure) -> Column:
+def counts_in(measure: Measure) -> Column:
     """Whether an event counts in this measure. Never null."""
     return reduce(
         and_,
@@ -159,4 +159,4 @@ def _counts_in(measure: Measure) -> Column:
 
 
 def _any(measures: tuple[Measure, ...]) -> Column:
-    return reduce(or_, map(_counts_in, measures))
+    return reduce(or_, map(counts_in, measures))

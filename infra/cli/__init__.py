@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import access, archive, data, ledger, letters, schema, stack, tenants
+from infra.cli import access, archive, data, ledger, letters, report, schema, stack, tenants
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ data.register(app)
 app.add_typer(letters.app)
 ledger.register(app)
 app.add_typer(archive.app)
+report.register(app)
 
 
 def main() -> None:

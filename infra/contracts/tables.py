@@ -216,6 +216,32 @@ LEDGER_PROGRESS: Final = _s(
     "ledger_progress", "SELECT resume_from, read_until, checked_at FROM ledger_progress WHERE ledger = 'minutes'"
 )
 
+# Reports. `archive` is the JSON of `reports.Extent`; a period is its day, ISO 8601. Starting a run leaves the one that
+# finished before it readable, and finishing it comes after its documents.
+START_REPORT_RUN: Final = _s(
+    "start_report_run",
+    "UPDATE report_runs SET state = 'running', started_at = ? WHERE tenant = ? AND period = ? AND report = ?",
+)
+PUT_REPORT_DOCUMENT: Final = _s(
+    "put_report_document",
+    "INSERT INTO report_documents (tenant, report, period, format, body) VALUES (?, ?, ?, ?, ?)",
+)
+FINISH_REPORT_RUN: Final = _s(
+    "finish_report_run",
+    "UPDATE report_runs SET state = 'finished', finished_at = ?, as_of = ?, complete = ?, final = ?, revision = ?,"
+    " digest = ?, archive = ? WHERE tenant = ? AND period = ? AND report = ?",
+)
+_RUN = "period, report, state, started_at, finished_at, as_of, complete, final, revision, digest, archive"
+REPORT_RUNS: Final = _s(
+    "report_runs",
+    f"SELECT {_RUN} FROM report_runs WHERE tenant = ? AND period >= ? AND period <= ?",
+)
+NEWEST_REPORT_RUNS: Final = _s("newest_report_runs", f"SELECT {_RUN} FROM report_runs WHERE tenant = ? LIMIT ?")
+REPORT_DOCUMENT: Final = _s(
+    "report_document",
+    "SELECT body FROM report_documents WHERE tenant = ? AND report = ? AND period = ? AND format = ?",
+)
+
 STATEMENTS: Final = {value.name: value for value in list(globals().values()) if isinstance(value, Statement)}
 
 #: The metrics query whose windows are published; a new version starts a new checkpoint.

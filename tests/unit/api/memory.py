@@ -37,6 +37,9 @@ class MemoryDatabase:
         self.ledger: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         self.ledger_progress: tuple[datetime, datetime, datetime] | None = None
         self.progress: tuple[datetime, str, datetime] | None = None
+        #: By tenant: rows of `tables.REPORT_RUNS`.
+        self.report_runs: dict[str, list[tuple[Any, ...]]] = {}
+        self.report_documents: dict[tuple[str, str, str, str], str] = {}
 
     def put(self, event: Event, *, edit: Event | None = None, deleted: bool = False, created: bool = True) -> None:
         """The cells of a message."""
@@ -148,6 +151,12 @@ class MemoryDatabase:
 
     def _ledger_progress(self) -> Iterable[tuple[Any, ...]]:
         return [] if self.ledger_progress is None else [tuple(naive(moment) for moment in self.ledger_progress)]
+
+    def _newest_report_runs(self, tenant: str, limit: int) -> Iterable[tuple[Any, ...]]:
+        return sorted(self.report_runs.get(tenant, ()), reverse=True)[:limit]
+
+    def _report_document(self, *place: str) -> Iterable[tuple[Any, ...]]:
+        return [(self.report_documents[place],)] if place in self.report_documents else []
 
     def _bucket_plan(self) -> Iterable[tuple[Any, ...]]:
         return []
