@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.contracts import codec
@@ -15,16 +15,15 @@ from infra.contracts.headers import Src
 from infra.contracts.records import OUTCOMES, Accounting, Held, Judged
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.settings import Kafka
+from streams.router.book import RuleBook
 from streams.router.deliveries import Output
 from streams.router.routing import Record, Routed, Router
-from streams.router.steps.judging import Judge
-from streams.router.steps.rules import load_rules
 
 APPENDED = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 RECEIVED = APPENDED - timedelta(milliseconds=5)
 KAFKA = Kafka(topic_prefix="t-")
-JUDGE = Judge(load_rules())
-LIVE, HISTORICAL = Router(INGEST, KAFKA, JUDGE), Router(BACKFILL, KAFKA, JUDGE)
+BOOK = RuleBook()
+LIVE, HISTORICAL = Router(INGEST, KAFKA, BOOK), Router(BACKFILL, KAFKA, BOOK)
 
 
 def event(number: int = 0, **fields: Any) -> Event:
@@ -203,7 +202,7 @@ def test_our_own_fault_is_told_from_poison(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(JUDGE, "judge", fail)
+    monkeypatch.setattr(BOOK.at("acme", 0).judge, "judge", fail)
     routed = route(event(1), event(2, type="session.started", channel_id=None, text=None))
     assert routed.unexpected == 1
     assert len(to(routed, "events")) == 1
@@ -223,6 +222,7 @@ elements = st.one_of(
 )
 
 
+@settings(deadline=None)  # phonenumbers loads as it is used
 @given(st.lists(elements, max_size=12))
 def test_the_count_always_adds_up_and_the_same_record_becomes_the_same(parts: list[bytes]) -> None:
     routed = LIVE.route(record(codec.frame(parts)))
