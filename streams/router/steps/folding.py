@@ -19,7 +19,7 @@ _INVISIBLE: Final = re.compile(
 #: Normalization takes the square of a cluster's length; a longer one is cut, as in UAX #15's stream-safe format.
 _LONGEST: Final = 32
 
-_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz \n"
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz "
 
 #: Hangul vowels and finals, which compose with what stands before them.
 _JAMO: Final = re.compile("[\u1161-\u11ff]")
@@ -51,7 +51,7 @@ def fold(text: str) -> Folded:
 
 
 def signs_of(folded: str) -> str:
-    """What is neither letter nor space in a folded ASCII text, in order; any other text whole.
+    """What is neither letter nor blank in a folded ASCII text, in order; any other text whole.
 
     Most chat has next to none: whoever looks for what needs digits or signs asks here first.
     """

@@ -97,6 +97,7 @@ class Judge:
                     languages.check(rule)
                     self._foreign.append((place, rule))
         self._finders = tuple(finders.items())
+        self._always = tuple((hint, found) for hint, found in finders.items() if hint is _always)
         self._words = WordLists(lists)
         self._shielding = self._words.shields or any(_allows(rule) for rule in self._rules)
         self.idle = not self._rules
@@ -153,7 +154,7 @@ class Judge:
         spans: dict[int, list[Span]] = {}
         if words is not None:
             spans = {p: s for p, s in words.terms.items() if p < limit and self._in_scope(p, event)}
-        for hint, finders in self._finders:
+        for hint, finders in self._finders if signs else self._always:
             if hint(text, signs):
                 for place, find in finders:
                     if place < limit and self._in_scope(place, event) and (found := find(text)):

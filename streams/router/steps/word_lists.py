@@ -97,22 +97,23 @@ class WordLists:
 
         Told in a fraction of the time it takes to look.
         """
-        if self._literals and any(text in folded for text, _ in self._literals):
-            return True
-        return self._holds(_letters(folded, False)) or (
-            bool(signs) and _has_signs(signs) is not None and self._holds(_letters(folded, True))
-        )
+        if self._bare is not None:
+            letters = _letters(folded, False) if signs else folded.replace(" ", "")
+            hit = next(self._bare.iter(letters), None)
+            if hit is not None and (hit[1] or self._drawn_out(letters)):
+                return True
+            if signs and _has_signs(signs):
+                letters = _letters(folded, True)
+                hit = next(self._bare.iter(letters), None)
+                if hit is not None and (hit[1] or self._drawn_out(letters)):
+                    return True
+        return bool(self._literals) and any(text in folded for text, _ in self._literals)
 
-    def _holds(self, letters: str) -> bool:
-        if self._bare is None:
-            return False
-        found = self._bare.iter(letters)
-        hit = next(found, None)
-        if hit is None or hit[1]:
-            return hit is not None
-        # A drawn-out letter: the terms are looked for with each letter once.
-        return _any(self._squeezed, "".join(compress(letters, map(ne, letters, " " + letters)))) or any(
-            is_term for _, is_term in found
+    def _drawn_out(self, letters: str) -> bool:
+        """Whether a term is there with each letter once, or behind what is no term."""
+        squeezed = "".join(compress(letters, map(ne, letters, " " + letters)))
+        return next(self._squeezed.iter(squeezed), None) is not None or any(
+            is_term for _, is_term in self._bare.iter(letters)
         )
 
     def find(self, folded: str) -> Found:
@@ -200,8 +201,11 @@ def _stands(reading: Reading, first: int, last: int, use: _Use, folded: str) -> 
         char, run = reading.text[place], reading.runs[place]
         if char == " ":
             continue
+        # Within a longer word, what stands around may go on with the same letter.
+        open_ended = not use.whole_word and place in (first, last)
         if run != wanted and not (
-            (run >= _DRAWN_OUT and run >= wanted) or (run == 2 and wanted == 1 and char in _RARELY_DOUBLED)
+            (run >= wanted and (run >= _DRAWN_OUT or open_ended))
+            or (run == 2 and wanted == 1 and char in _RARELY_DOUBLED)
         ):
             return False
         letters += reading.letters[place]
@@ -268,7 +272,3 @@ def _automaton(words: dict[str, Any]) -> Any:
         automaton.add_word(word, value)
     automaton.make_automaton()
     return automaton
-
-
-def _any(automaton: Any, text: str) -> bool:
-    return next(automaton.iter(text), None) is not None

@@ -16,10 +16,8 @@ def publish(book: RuleBook | RuleLog, at: int, tenant: str, version: int, *rules
 
 
 def rule(**fields: object) -> BlockList:
-    return msgspec.convert(
-        {"kind": "block_list", "id": "x", "version": 1, "action": "hold", "reason": "r", "terms": ["xx"], **fields},
-        BlockList,
-    )
+    known = {"kind": "block_list", "id": "x", "version": 1, "action": "hold", "reason": "r", "terms": ["xx"]}
+    return msgspec.convert({**known, **fields}, BlockList)
 
 
 def flood(seconds: int) -> Flood:

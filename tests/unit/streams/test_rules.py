@@ -50,7 +50,7 @@ def test_an_expression_that_re2_does_not_take_is_refused_by_rule_and_reason(expr
     ],
 )
 def test_links_are_found_with_the_host_they_lead_to(text: str, hosts: list[str]) -> None:
-    assert [link.host for link in find_links(text)] == hosts
+    assert [link.host for link in find_links(text) if link.sure] == hosts
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,8 @@ def test_links_are_found_with_the_host_they_lead_to(text: str, hosts: list[str])
 )
 def test_links_that_are_not_wanted(rule: Links, text: str, masked: str | None) -> None:
     found, action = outcome(text, judge_by(rule))
-    parts = text.split()
-    for place in range(2):
-        masked = masked.replace(f"[{place}]", parts[place]) if masked else masked
+    for place, part in enumerate(text.split()):
+        masked = masked.replace(f"[{place}]", part) if masked else masked
     assert (found, action) == ((masked, "mask") if masked else (text, "allow"))
 
 

@@ -40,27 +40,18 @@ def disguise(term: str, draw: st.DrawFn) -> str:
     some = draw(st.sets(st.sampled_from(at), min_size=1))
     match kind:
         case "unseen":
-            return "".join(
-                char + (draw(st.sampled_from(UNSEEN)) if place in some else "") for place, char in enumerate(term)
-            )
+            written = [
+                char + draw(st.sampled_from(UNSEEN)) if place in some else char for place, char in enumerate(term)
+            ]
+            return "".join(written[:-1]) + term[-1]
         case "alike":
-            first = at[0] if len(at) < 4 else -1  # a short word of another script is a word of that script
-            return "".join(
-                draw(st.sampled_from(LIKE[char])) if place in some - {first} else char
-                for place, char in enumerate(term)
-            )
+            if len(at) < 4:
+                some -= {at[0]}  # a short word of another script is a word of that script
+            written = [draw(st.sampled_from(LIKE[char])) if place in some else char for place, char in enumerate(term)]
+            return "".join(written)
         case "leet":
             some = set(sorted(some)[: len(at) // 2])
-            found = [
-                draw(st.sampled_from(DIGITS[char])) if place in some and char in DIGITS else char
-                for place, char in enumerate(term)
-            ]
-            # Signs that end sentences stand for a letter within a word only.
-            return "".join(
-                term[place] if char == "!" and not (0 < place < len(term) - 1 and (term[place - 1] + term[place + 1]).isalpha())
-                else char
-                for place, char in enumerate(found)
-            )  # fmt: skip
+            return "".join(_sign(term, place, draw) if place in some else char for place, char in enumerate(term))
         case "drawn out":
             return "".join(char * (draw(st.integers(3, 6)) if place in some else 1) for place, char in enumerate(term))
         case "apart":
@@ -70,6 +61,13 @@ def disguise(term: str, draw: st.DrawFn) -> str:
             gap = draw(st.sampled_from([".", "-", "_", "*", "/"]))
             return " ".join(gap.join(char for char in word if char.isalpha()) for word in term.split())
     return "".join(char.upper() if place in some else char for place, char in enumerate(term))
+
+
+def _sign(term: str, place: int, draw: st.DrawFn) -> str:
+    """A sign or digit for this letter, if there is one; what ends sentences stands for letters within words only."""
+    within = 0 < place < len(term) - 1 and (term[place - 1] + term[place + 1]).isalpha()
+    signs = [sign for sign in DIGITS.get(term[place], []) if within or sign != "!"]
+    return draw(st.sampled_from(signs)) if signs else term[place]
 
 
 @st.composite
@@ -87,9 +85,9 @@ def test_a_disguise_changes_nothing(pair: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["FUCK", "f.u.c.k", "f u c k", "fuuuuck", "fuuck", "sh1t", "$h!t", "5h1t", "ѕһіт", "f̶u̶c̶k̶", "bu1lsh1t", "fück", "ｆｕｃｋ",
-     "f\u200buck", "🇫🇺🇨🇰", "k1ll y0urself", "ki11 yourse1f", "k i l l  y o u r s e l f", "5.h.1.t", "k|ll yourself",
-     "free vbucks", "free  v.bucks"],
+    ["FUCK", "f.u.c.k", "f u c k", "fuuuuck", "fuuck", "sh1t", "$h!t", "5h1t", "ѕһіт", "f̶u̶c̶k̶", "bu1lsh1t", "fück",
+     "ｆｕｃｋ", "f\u200buck", "🇫🇺🇨🇰", "k1ll y0urself", "ki11 yourse1f", "k i l l  y o u r s e l f", "5.h.1.t",
+     "k|ll yourself", "free vbucks", "free  v.bucks"],
 )  # fmt: skip
 def test_disguises_seen_in_the_wild(written: str) -> None:
     assert outcome(written, JUDGE) == ("***", "mask")
