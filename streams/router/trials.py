@@ -135,7 +135,7 @@ def backtest(today: Judge, proposed: Judge, messages: Iterable[Said]) -> Differe
         if event.type not in JUDGED or event.text is None:
             continue
         folded = fold(event.text)
-        recall = memory.note(tenant, event, folded.text, at_ms) if memory else None
+        recall = memory.note(tenant, event, folded.text, at_ms) if memory is not None else None
         now, would = today.judge(event, folded, recall), proposed.judge(event, folded, recall)
         before, after = _done(now), _done(would)
         found.messages += 1
