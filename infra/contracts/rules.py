@@ -60,14 +60,14 @@ class _Named(
     scope: Scope = Scope()
 
 
-class _Judging(_Named, kw_only=True):
+class _Judging(_Named, frozen=True, kw_only=True):
     """A rule with a verdict. In `shadow` it is noted and not done."""
 
     severity: Severity = Severity.MEDIUM
     shadow: bool = False
 
 
-class BlockList(_Judging, kw_only=True, tag="block_list"):
+class BlockList(_Judging, frozen=True, kw_only=True, tag="block_list"):
     """Terms and what to do about a message with one of them. What lies within an `allow` phrase does not count.
 
     Terms are compared as folded text, as whole words unless `whole_word` is false, and found in disguise as well
@@ -84,7 +84,7 @@ class BlockList(_Judging, kw_only=True, tag="block_list"):
     replacement: Replacement = "***"
 
 
-class AllowList(_Named, kw_only=True, tag="allow_list"):
+class AllowList(_Named, frozen=True, kw_only=True, tag="allow_list"):
     """Phrases that no rule below this one touches. Without terms: messages that no rule below this one looks at."""
 
     terms: tuple[Term, ...] = ()
@@ -95,7 +95,7 @@ class AllowList(_Named, kw_only=True, tag="allow_list"):
             raise ValueError("an allow list without terms needs a scope: it would switch off every rule below it")
 
 
-class Pattern(_Judging, kw_only=True, tag="pattern"):
+class Pattern(_Judging, frozen=True, kw_only=True, tag="pattern"):
     """Expressions in RE2's syntax (github.com/google/re2/wiki/Syntax), matched against folded, lower-case text.
 
     With action `allow`, what they match no rule below this one touches.
@@ -107,7 +107,7 @@ class Pattern(_Judging, kw_only=True, tag="pattern"):
     replacement: Replacement = "***"
 
 
-class Personal(_Judging, kw_only=True, tag="personal"):
+class Personal(_Judging, frozen=True, kw_only=True, tag="personal"):
     """A kind of personal data. `region`: where phone numbers without + are dialled from."""
 
     finds: Literal["email", "phone", "card"]
@@ -116,7 +116,7 @@ class Personal(_Judging, kw_only=True, tag="personal"):
     region: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | None = None
 
 
-class Links(_Judging, kw_only=True, tag="links"):
+class Links(_Judging, frozen=True, kw_only=True, tag="links"):
     """Links that are not wanted. A domain stands for itself and everything below it.
 
     `blocked`: these. `allowed`: any but these. `shorteners`: those of well-known link shorteners. `max_links`: those
@@ -136,7 +136,7 @@ class Links(_Judging, kw_only=True, tag="links"):
             raise ValueError("links needs one of blocked, allowed, shorteners and max_links")
 
 
-class Repetition(_Judging, kw_only=True, tag="repetition"):
+class Repetition(_Judging, frozen=True, kw_only=True, tag="repetition"):
     """The same text, case and punctuation aside, for the `times`th time in a channel within `seconds`.
 
     `by`: from one user, or from anybody in the channel. Texts shorter than `min_length` characters do not count.
@@ -150,7 +150,7 @@ class Repetition(_Judging, kw_only=True, tag="repetition"):
     min_length: Annotated[int, Meta(ge=1, le=8_192)] = 1
 
 
-class Flood(_Judging, kw_only=True, tag="flood"):
+class Flood(_Judging, frozen=True, kw_only=True, tag="flood"):
     """More than `messages` within `seconds`, by one user in a channel or by everybody in it."""
 
     action: Stopping
@@ -160,7 +160,7 @@ class Flood(_Judging, kw_only=True, tag="flood"):
     by: By = "user"
 
 
-class Language(_Judging, kw_only=True, tag="language"):
+class Language(_Judging, frozen=True, kw_only=True, tag="language"):
     """A text that is almost certainly in none of the `allowed` languages (ISO 639-1).
 
     Texts with fewer than `min_letters` letters say too little to tell.

@@ -147,17 +147,20 @@ class ControlFollower:
 
     def _take(self, message: Message) -> None:
         error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            log.warning("control.error", code=error.name())
+            return
         partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
         if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                self._read[partition] = max(offset, self._read.get(partition, 0))
-            else:
-                log.warning("control.error", code=error.name())
+            self._read[partition] = max(offset, self._read.get(partition, 0))
             return
         key, (_, appended_ms) = message.key(), message.timestamp()
-        for view in self._views if key is not None else ():
+        for view in self._views:
             try:
-                view.apply(key, message.value(), appended_ms)
+                if key is not None:
+                    view.apply(key, message.value(), appended_ms)
             except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
                 log.error("control.bad_record", offset=offset, error=str(bad))
         self._read[partition] = offset + 1

@@ -82,7 +82,7 @@ class Past:
     def _starts(self, consumer: Consumer, stretches: Mapping[int, Stretch]) -> dict[int, int]:
         """Where each stretch begins."""
         consumer.assign([TopicPartition(self._name, p, stretch.until) for p, stretch in stretches.items()])
-        moments = {}
+        moments: dict[int, int] = {}
         for message in self._messages(consumer):
             partition = message.partition()
             assert partition is not None
@@ -93,7 +93,7 @@ class Past:
         asked = [
             TopicPartition(self._name, p, max(0, at - stretches[p].horizon_ms - _SKEW_MS)) for p, at in moments.items()
         ]
-        starts = {}
+        starts: dict[int, int] = {}
         for place in consumer.offsets_for_times(asked, timeout=_TIMEOUT_SECONDS):
             if place.error is not None:
                 raise KafkaException(place.error)

@@ -1,6 +1,8 @@
 """`hubbub rules` without a broker: files are checked, tried on messages, and told what is wrong with them."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from infra.runtime.control import Directory
 from infra.runtime.rules import Published, RuleLog
 
 DAY = 86_400_000
+AT = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 RULE = {"kind": "block_list", "id": "x", "version": 1, "action": "hold", "reason": "r", "terms": ["bad"]}
 
 
@@ -126,6 +129,54 @@ def test_rules_are_tried_on_labelled_messages(tmp_path: Path) -> None:
     refused = run("test", labelled, "--rules", shadow)
     assert refused.exit_code == 1
     assert "line 1" in refused.stderr
+
+
+def test_a_backtest_reads_the_archive_day_by_day(
+    tmp_path: Path, topic: RuleLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Reader:
+        def __init__(self, *_: Any) -> None: ...
+
+        def rows(self, table: Any, *, tenant: str, days: Any, columns: Any) -> Any:
+            asked.append((table.name, tenant, days[1] - days[0]))
+            assert set(columns) <= set(table.names)
+            known = dict.fromkeys(columns)
+            for number, text in enumerate(["b a d", "fine", None] if table.name == "events" else ["kys"]):
+                yield known | {
+                    "id": f"{table.name}-{number}",
+                    "type": "message.sent",
+                    "time": AT,
+                    "received_at": AT - timedelta(seconds=number),
+                    "channel_id": "c",
+                    "user_id": "u",
+                    "text": text,
+                }
+
+    archive = SimpleNamespace(ArchiveReader=Reader, Archive=lambda: None)
+    monkeypatch.setattr(rules, "import_module", lambda _: archive)
+    file = tmp_path / "rule.json"
+    file.write_bytes(msgspec.json.encode(RULE))
+    done = run("backtest", file, "--days", "2", "--tenant", "acme", "--json")
+    found = msgspec.json.decode(done.stdout)
+    assert (found["messages"], found["today"]) == (6, {"allow": 4, "block": 2})
+    assert found["changes"] == [{"today": "allow", "proposed": "hold", "messages": 2}]
+    assert found["rules"] == {"x": 2, "threats": 2}
+    assert asked == [(name, "acme", timedelta()) for _ in range(2) for name in ("events", "held")]
+    assert "SUCH AS" in run("backtest", file, "--tenant", "acme").stdout
+    file.write_bytes(msgspec.json.encode({"rules": [RULE | {"kind": "flood"}]}))
+    assert run("backtest", file).exit_code == 1
+
+
+def test_without_an_archive_the_command_says_so(
+    tmp_path: Path, topic: RuleLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'deltalake'")
+
+    monkeypatch.setattr(rules, "import_module", missing)
+    assert "cannot be read here" in str(run("backtest", file_of(tmp_path, RULE)).exception)
 
 
 def test_only_sets_that_judge_nothing_any_more_are_deleted() -> None:

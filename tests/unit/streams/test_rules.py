@@ -1,5 +1,6 @@
 """Each kind of rule, whom it looks at, and what comes of several that speak."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -197,6 +198,14 @@ def test_a_rule_that_is_none_is_refused_with_the_field(rule: dict[str, Any], pro
 def test_the_built_in_rules_are_shown_as_they_are_read() -> None:
     again = msgspec.json.decode(msgspec.json.encode(built_in()), type=Rules)
     assert again == built_in()
+
+
+def test_the_file_in_the_documents_is_one() -> None:
+    page = Path("docs/contract.md").read_text()
+    file = page[page.index("## Rules") :].partition("```json")[2].partition("```")[0]
+    judge = judge_by(*msgspec.json.decode(file, type=Rules).rules)
+    assert outcome("cheap gift cards", judge)[1] == "hold"
+    assert outcome("cheap gift cards", judge, user_id="mod-7")[1] == "allow"
 
 
 @pytest.mark.parametrize(
