@@ -40,13 +40,20 @@ class Memories:
         """What is to be known before this record is routed; None while no rule counts. Waits for the broker."""
         reach = self._book.reach(arrival.appended_ms)
         if not reach.counters:
-            self._memories.clear()
+            self._memories.pop(arrival.tp, None)
             return None
         known = self._memories.get(arrival.tp)
         if known is None or known[0] != arrival.generation or not known[1].reach.covers(reach):
             await self._recall(arrival, reach)
             known = self._memories[arrival.tp]
         return known[1]
+
+    def observe(self) -> None:
+        """Tell the metrics how much is remembered, and forget what is not ours any more."""
+        for tp, (generation, memory) in list(self._memories.items()):
+            if self._frontier.generation(tp) != generation:
+                del self._memories[tp]
+            REMEMBERED.labels(tp[1]).set(len(memory) if tp in self._memories else 0)
 
     async def _recall(self, arrival: Arrival, reach: Reach) -> None:
         """Make the memory of this partition, and with it those of all others that lack theirs."""
@@ -71,7 +78,6 @@ class Memories:
                 await asyncio.sleep(_RETRY_SECONDS)
         for partition, memory in made.items():
             self._memories[(topic, partition)] = (generations[partition], memory)
-            REMEMBERED.labels(partition).set(len(memory))
         took = time.monotonic() - began
         RECALL_SECONDS.observe(took)
         remembered = sum(map(len, made.values()))

@@ -21,6 +21,8 @@ from streams.router.routing import Record
 #: What brokers' clocks may differ by: the stretch begins so much earlier.
 _SKEW_MS: Final = 5_000
 _TIMEOUT_SECONDS: Final = 30.0
+#: Records taken at once; they may be half a megabyte each.
+_BATCH: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,14 @@ class Past:
         """Records, and ends of partitions as messages with an error, until whoever asks has enough."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while True:
-            messages = consumer.consume(500, timeout=0.5)
-            if messages:
-                deadline = time.monotonic() + _TIMEOUT_SECONDS
-            elif self._closed.is_set() or time.monotonic() > deadline:
+            # `consume` alone would wait for as many as it may return.
+            first = consumer.poll(0.5)
+            if self._closed.is_set() or (first is None and time.monotonic() > deadline):
                 raise TimeoutError(f"{self._name} gave no record for {_TIMEOUT_SECONDS:.0f} s")
-            for message in messages:
+            if first is None:
+                continue
+            deadline = time.monotonic() + _TIMEOUT_SECONDS
+            for message in (first, *consumer.consume(_BATCH, timeout=0)):
                 error = message.error()
                 if error is None or error.code() == KafkaError._PARTITION_EOF:
                     yield message

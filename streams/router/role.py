@@ -51,13 +51,14 @@ class Worker:
         routers = {t.name: Router(t, kafka, book) for t in _INPUTS}
         # Rules that count make no sense of imported history: its records come at the importer's pace.
         live, self.past = routers[topics.INGEST.name], Past(kafka, topics.INGEST, settings.instance_id)
+        self.memories = Memories(book, frontier, live, self.past)
         self.pipeline = Pipeline(
             routers,
             {t.name: Lane(self.deliveries, settings.in_flight_records) for t in _INPUTS},
             frontier,
             Fuse(clock, settings.fuse_ratio),
             clock,
-            {topics.INGEST.name: Memories(book, frontier, live, self.past)},
+            {topics.INGEST.name: self.memories},
             lambda: rules.current_at,
         )
         self.app: RouterApp = make_app(kafka, settings, frontier, self.pipeline.handle, self._fail)
@@ -140,6 +141,7 @@ class Worker:
                 self.app.reread_stranded(self._clock.monotonic())
                 beat(self._kafka, self.producer, self.standings, self.pipeline.settled_at)
             self.deliveries.poll()
+            self.memories.observe()
             for standing in self.standings:
                 LAG.labels(standing.tp[0], standing.tp[1]).set(max(standing.end - standing.done, 0))
 

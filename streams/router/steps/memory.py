@@ -46,8 +46,11 @@ class Reach:
 
     @property
     def horizon_seconds(self) -> int:
-        """How much of the log makes up the memory; 0 when nothing counts."""
-        return self.seconds + COPY_SECONDS if self.counters else 0
+        """How much of the log makes up the memory; 0 when nothing counts.
+
+        A copy is judged as of its first, up to `COPY_SECONDS` ago, by messages that may be copies of still older ones.
+        """
+        return self.seconds + 2 * COPY_SECONDS if self.counters else 0
 
 
 NOTHING: Final = Reach(seconds=0, counters=frozenset())
