@@ -84,10 +84,12 @@ class Stage:
         )
         self.outputs: list[str] = []
         produce = self.producer.produce
-        self.producer.produce = lambda topic, *args, **kwargs: (  # type: ignore[method-assign]
-            self.outputs.append(topic),
-            produce(topic, *args, **kwargs),
-        )
+
+        def note(topic: str, *args: Any, **kwargs: Any) -> None:
+            self.outputs.append(topic)
+            produce(topic, *args, **kwargs)
+
+        cast(Any, self.producer).produce = note
 
     async def route(self, *offsets: int, generation: int = 1) -> list[str]:
         """The topics that these records went to, without their accounting."""
