@@ -200,7 +200,10 @@ class Judge:
                 continue
             folded = fold(rule.replacement)
             found = self._words.find(folded.text).terms or any(
-                find(folded.text) for _, finders in self._finders for _, find in finders
+                find(folded.text)
+                for _, finders in self._finders
+                for place, find in finders
+                if not _allows(self._rules[place])
             )
             if found:
                 raise ValueError(f"the replacement of rule {rule.id} is itself found by a rule")

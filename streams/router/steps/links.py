@@ -55,7 +55,8 @@ def find_links(text: str) -> list[Link]:
         authority = rest[: end.start()] if end else rest
         if scheme is None and "@" in authority:
             continue  # an e-mail address
-        host = authority.rpartition("@")[2].partition(":")[0].rstrip(".")
+        before, _, behind = authority.rpartition("@")[2].rpartition(":")
+        host = (before if before and behind.isdigit() else behind).rstrip(".")  # `host:80` and `see:host`
         bare = scheme is None and not host.startswith("www.") and end is None
         if _is_host(host, bare):
             span = (match.start() + start, match.start() + len(word))

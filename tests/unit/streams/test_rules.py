@@ -44,6 +44,7 @@ def test_an_expression_that_re2_does_not_take_is_refused_by_rule_and_reason(expr
     [
         ("see bit.ly/abc.", ["bit.ly"]),
         ("http://good.example@evil.example:80/x?y#z", ["evil.example"]),
+        ("look:bit.ly/abc or c.com:80", ["bit.ly", "c.com"]),
         ("(https://a.example) <www.b.example>, c.com!", ["a.example", "www.b.example", "c.com"]),
         ("https://xn--80ak6aa92e.com/", ["аррӏе.com"]),
         ("http://1.2.3.4/ and 1.2.3.4", ["1.2.3.4"]),
