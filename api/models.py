@@ -207,6 +207,7 @@ class HeldVerdictBody(BaseModel):
     version: int
     reason: str
     matches: int = 1
+    severity: str = "medium"
 
 
 class HeldBody(Model):

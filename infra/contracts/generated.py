@@ -13,7 +13,9 @@ from infra.contracts import events as e
 from infra.contracts.control import ApiKey, Scope, Tenant
 from infra.contracts.ledger import Minute, Stage, State
 from infra.contracts.problems import Accepted, Problem
-from infra.contracts.records import Accounting, Action, Held, Judged, Verdict
+from infra.contracts.records import Accounting, Action, Held, Judged, Severity, Verdict
+from infra.contracts.rules import BlockList, Flood, Links, Rules, RuleSet
+from infra.contracts.rules import Scope as RuleScope
 
 ROOT = Path(__file__).parent
 _SCHEMAS: dict[str, Any] = {
@@ -22,6 +24,8 @@ _SCHEMAS: dict[str, Any] = {
     "judged": Judged,
     "accounting": Accounting,
     "ledger_minute": Minute,
+    "rules": Rules,
+    "rule_set": RuleSet,
     "tenant": Tenant,
     "api_key": ApiKey,
     "accepted": Accepted,
@@ -102,6 +106,39 @@ def examples() -> dict[str, Any]:
             expected=480,
             found=479,
             src="ingest/3/1042",
+        ),
+        "control/rules.json": RuleSet(
+            tenant="demo",
+            version=3,
+            note="no more coupon links",
+            rules=(
+                BlockList(
+                    id="threats",
+                    version=1,
+                    action="block",
+                    severity=Severity.CRITICAL,
+                    reason="tells somebody to harm themselves",
+                    terms=("kill yourself", "kys"),
+                ),
+                Links(
+                    id="coupons",
+                    version=2,
+                    action="hold",
+                    reason="a link to coupons",
+                    blocked=("coupons.example",),
+                    scope=RuleScope(except_channels=("deals*",)),
+                ),
+                Flood(
+                    id="flood",
+                    version=1,
+                    action="hold",
+                    reason="more messages than anybody reads",
+                    messages=10,
+                    seconds=10,
+                    scope=RuleScope(bots="never"),
+                    shadow=True,
+                ),
+            ),
         ),
         "control/tenant.json": Tenant(id="demo", name="Demo community", timezone="Europe/Berlin"),
         "control/key.json": ApiKey(

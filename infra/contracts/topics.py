@@ -82,7 +82,7 @@ DLQ: Final = Topic(
 METRICS: Final = Topic(name="metrics", record="published metric points", key="tenant:scope", retention_ms=_DAY)
 CONTROL: Final = Topic(
     name="control",
-    record="tenants and hashed keys",
+    record="tenants, hashed keys and rule sets",
     key="kind/id",
     retention_ms=-1,
     partitions=1,

@@ -21,7 +21,23 @@ FRAME_EVENTS: Final = Histogram(
 QUEUED_EVENTS: Final = Gauge("hubbub_ingest_queued_events", "Events accepted and not yet confirmed by Kafka")
 
 ROUTED: Final = Counter("hubbub_router_events_total", "Elements routed by outcome", ["outcome"])
-VERDICTS: Final = Counter("hubbub_router_verdicts_total", "Verdicts by rule and action", ["rule", "action"])
+VERDICTS: Final = Counter(
+    "hubbub_router_verdicts_total", "Verdicts by rule and action; `shadow` is only noted", ["rule", "action"]
+)
+RULES_VERSION: Final = Gauge(
+    "hubbub_router_rules_version",
+    "Version of the rule set that judged last, by input topic and whose set it is; 0 is the built-in one",
+    ["lane", "tenant"],
+)
+RULES_WAITS: Final = Counter(
+    "hubbub_router_rules_waits_total", "Times routing waited until the rules in force were certainly known"
+)
+REMEMBERED: Final = Gauge(
+    "hubbub_router_remembered_messages", "Messages remembered for rules that count, by partition", ["partition"]
+)
+RECALL_SECONDS: Final = Histogram(
+    "hubbub_router_recall_seconds", "Reading again what rules that count must remember", buckets=_SECONDS
+)
 ROUTER_IN_FLIGHT: Final = Gauge("hubbub_router_in_flight_records", "Input records whose outputs are not confirmed yet")
 UNEXPECTED: Final = Counter("hubbub_unexpected_errors_total", "Exceptions that no rule foresaw", ["where"])
 

@@ -45,6 +45,7 @@ def test_an_example_frame_splits_into_events():
         ("records/ledger_minute.json", Minute),
         ("control/tenant.json", Control),
         ("control/key.json", Control),
+        ("control/rules.json", Control),
     ],
 )
 def test_every_example_record_decodes(name, kind):
