@@ -9,7 +9,15 @@ import msgspec
 from infra.contracts import codec, placement
 from infra.contracts.clock_rule import stamp_time
 from infra.contracts.control import ApiKey, Tenant
-from infra.contracts.events import MAX_EVENT_BYTES, SERVER_TYPES, Event, Invalid, merge_context, truncate_ms
+from infra.contracts.events import (
+    MAX_EVENT_BYTES,
+    SERVER_TYPES,
+    Event,
+    Invalid,
+    check_type,
+    merge_context,
+    truncate_ms,
+)
 from infra.contracts.problems import EVENT_CODES, ItemError
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.clock import Clock
@@ -128,10 +136,11 @@ class Intake:
             event: Event | None = None
             try:
                 event = codec.decode(raw, limit=MAX_EVENT_BYTES)
+                check_type(event.type)
                 if not server and event.type in SERVER_TYPES:
                     raise Invalid("forbidden_type", "type", f"{event.type} needs a key with scope server")
                 event.tenant = event.received_at = event.source = None
-                event.request_id = event.client_time = event.historical = None
+                event.request_id = event.client_time = event.historical = event.late = None
                 fingerprint = codec.fingerprint(event)
                 empty = buckets.take(event.author, event.channel_id, now)
                 if empty is not None:

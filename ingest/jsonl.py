@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from infra.contracts import codec
-from infra.contracts.events import MAX_EVENT_BYTES, Invalid, Time, to_ms, truncate_ms
+from infra.contracts.events import MAX_EVENT_BYTES, Invalid, Time, check_type, to_ms, truncate_ms
 from ingest.client.ids import TAIL_BITS, uuid7
 
 _MAX_LINE: Final = MAX_EVENT_BYTES + 1_024
@@ -71,6 +71,7 @@ def parse(line: Line) -> Record:
     if head.id is msgspec.UNSET:
         raw = b'{"id":"%s",%s' % (_id(line.number, raw, head).encode(), raw[1:])
     event = codec.decode(raw, limit=MAX_EVENT_BYTES)
+    check_type(event.type)
     return Record(event.id, raw, zlib.crc32((event.channel_id or event.author).encode()))
 
 

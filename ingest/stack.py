@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import uuid_utils
 
+from infra.contracts.topics import INGEST
 from infra.runtime.clock import Clock
 from infra.runtime.control import Directory
 from infra.runtime.health import Check, Health
@@ -14,8 +15,10 @@ from infra.runtime.telemetry import QUEUED_EVENTS
 from ingest.app import create_app
 from ingest.dedupe import Seen
 from ingest.framer import Framer
+from ingest.held_log import HeldLog
 from ingest.intake import Intake, Lane
 from ingest.limits import Limiter
+from ingest.review import Decisions
 from ingest.settings import Ingest
 
 
@@ -48,12 +51,20 @@ class Stack:
             limiter=Limiter(settings.bucket_count),
             clock=clock,
         )
+        self.held_log = HeldLog(kafka)
+        decisions = Decisions(lanes[INGEST.name], self.held_log, self.framer, seen, settings, clock=clock)
         self.health = Health("ingest")
         self.health.add("producer", lambda: Check(self.producer.fatal is None, self.producer.fatal or ""))
         self.health.add("queue", self._queue)
         QUEUED_EVENTS.set_function(lambda: self.framer.in_flight_events)
         self.app = create_app(
-            self.intake, directory, settings, self.health, clock=clock, new_id=lambda: str(uuid_utils.uuid7())
+            self.intake,
+            decisions,
+            directory,
+            settings,
+            self.health,
+            clock=clock,
+            new_id=lambda: str(uuid_utils.uuid7()),
         )
 
     async def close(self, seconds: float) -> int:
@@ -62,6 +73,7 @@ class Stack:
         left = await self.framer.drain(seconds)
         if left:
             self.producer.purge()
+        await self.held_log.close()
         await asyncio.to_thread(self.producer.close, max(0.1, deadline - self.clock.monotonic()))
         return left
 

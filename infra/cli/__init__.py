@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import access, data, ledger, letters, schema, stack
+from infra.cli import access, data, ledger, letters, review, schema, stack
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(schema.schema_app)
 app.add_typer(access.app)
 data.register(app)
 app.add_typer(letters.app)
+review.register(app)
 ledger.register(app)
 
 

@@ -11,15 +11,17 @@ from typing import Final
 import msgspec
 import structlog
 
-from infra.contracts import codec, placement, topics
+from infra.contracts import codec, placement, review, topics
 from infra.contracts import headers as h
-from infra.contracts.events import Event, Invalid
+from infra.contracts.events import Event, Invalid, check_type
 from infra.contracts.headers import Src
 from infra.contracts.records import Accounting, Action, Held, Judged, Outcome
 from infra.contracts.topics import Topic
 from infra.runtime.kafka import Headers
 from infra.runtime.settings import Kafka
 from streams.router.dead_letter import INTERNAL, MAX_BYTES, letter_headers
+from streams.router.decisions import STAGE as DECISION
+from streams.router.decisions import is_decision, outputs_of
 from streams.router.deliveries import Output
 from streams.router.steps.judging import JUDGED, Judge, Judgement
 from streams.router.steps.stamping import check_tenant, stamp, tenant_of
@@ -84,7 +86,8 @@ class Router:
             self._blame(routed, record, h.WHOLE, record.value or b"", error)
         else:
             routed.accepted = len(elements)
-            self._route_elements(routed, record, elements, prefix)
+            route = self._route_decisions if is_decision(record.headers) else self._route_elements
+            route(routed, record, elements, prefix)
         routed.outputs.append(self._account(routed, record, prefix))
         return routed
 
@@ -100,6 +103,7 @@ class Router:
             stage = "decode"
             try:
                 event = codec.decode(raw)
+                check_type(event.type)
                 stage = "stamp"
                 tenant = event.tenant
                 if tenant is None or tenant != known:
@@ -115,6 +119,20 @@ class Router:
                 self._place(routed, event, tenant, None if changed else raw, src)
             except Invalid as refused:
                 self._bury(routed, record, index, bytes(raw), stage, refused)
+            except Exception as error:
+                self._blame(routed, record, index, bytes(raw), error)
+
+    def _route_decisions(self, routed: Routed, record: Record, elements: list[msgspec.Raw], prefix: bytes) -> None:
+        """Carry decisions out. Each counts as the one event that it becomes."""
+        for index, raw in enumerate(elements):
+            try:
+                decision = review.decode(raw)
+                tenant = check_tenant(decision.tenant)
+                src = prefix + b"%d" % index
+                routed.outputs += outputs_of(decision, src, events=self._events, held=self._held)
+                routed.tally[tenant, "events"] += 1
+            except Invalid as refused:
+                self._bury(routed, record, index, bytes(raw), DECISION, refused)
             except Exception as error:
                 self._blame(routed, record, index, bytes(raw), error)
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from infra.contracts import codec, events, placement, tables
 from infra.contracts.events import Event, Invalid, to_ms
-from streams.history.cells import Cells, Read, Row, Rows, Step
+from streams.history.cells import Cells
+from streams.history.rows import Read, Row, Rows, Step
 from streams.history.store import Work
 from tests.unit.streams.last_write_wins import LastWriteWins
 

@@ -7,8 +7,9 @@ import pytest
 from infra.contracts import codec, tables
 from infra.contracts.events import Event, Invalid
 from infra.contracts.records import Action, Held, Verdict
-from streams.history.cells import Cells, Row
+from streams.history.cells import Cells
 from streams.history.records import steps_of
+from streams.history.rows import Row
 from streams.history.store import Work
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
