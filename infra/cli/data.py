@@ -112,7 +112,10 @@ def trace(
 
 
 def ask(path: str, url: str = "", key: str = "", scope: Scope = Scope.READ) -> httpx.Response:
-    """What the read API answers to this key, else to the demo tenant's of that scope. Raises `PreconditionError` when it may not be asked or cannot answer now."""
+    """What the read API answers to this key, else to the demo tenant's of that scope.
+
+    Raises `PreconditionError` when it may not be asked or cannot answer now.
+    """
     address = url or _here("api")
     try:
         reply = httpx.get(f"{address}{path}", headers={"Authorization": f"Bearer {key or _demo(scope)}"}, timeout=60)

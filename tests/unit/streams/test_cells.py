@@ -311,14 +311,6 @@ def test_the_bucket_plan_is_taken_over() -> None:
     assert placement.bucket(START, cells.plan) == to_ms(START.replace(hour=0))
 
 
-def test_what_was_held_is_one_row_of_the_day_it_was_received() -> None:
-    one = event("message.sent", text="no")
-    (row,) = Cells(5.0).hold(one, codec.encode(one), b'{"action":"hold"}', "ingest/0/0/0")
-    assert isinstance(row, Row)
-    assert row.values[-3:] == ("acme", "2026-03-01", "e1")
-    assert row.values[0] == -to_ms(START) * 1000
-
-
 @pytest.mark.parametrize("kind", ["receipt.delivered", "session.started", "app.custom"])
 def test_other_types_ask_for_nothing(kind: str) -> None:
     one = event(kind, message_id="m")
