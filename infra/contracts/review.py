@@ -136,8 +136,8 @@ class HeldId(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     event_id: Id
-    partition: Annotated[int, Meta(ge=-1, lt=2**31)] = -1
-    offset: Annotated[int, Meta(ge=-1, lt=2**63)] = -1
+    partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+    offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
 
     @property
     def position(self) -> str:
