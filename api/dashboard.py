@@ -20,7 +20,7 @@ _CACHE = {"Cache-Control": "no-cache"}
 @router.get("/", include_in_schema=False)
 async def dashboard(state: Shared) -> Response:
     """The page. It talks to this server, and to ingest when a moderator decides something."""
-    policy = content_security_policy(connect=(state.settings.ingest_url,))
+    policy = content_security_policy(connect=(state.settings.ingest_url,) if state.settings.ingest_url else ())
     return FileResponse(FOLDER / "index.html", headers={**_CACHE, "Content-Security-Policy": policy})
 
 

@@ -100,9 +100,6 @@ class Stack:
         role_ports = {role: int(getattr(plan.listen, f"{role}_port")) for role in plan.roles}
         self._ports = claim(data_dir, {**ENGINE_PORTS, **role_ports})
         self.environment |= {f"HUBBUB_{role.upper()}_PORT": str(self._ports[role]) for role in plan.roles}
-        self.environment.setdefault(
-            "HUBBUB_API_INGEST_URL", f"http://{plan.listen.reachable_host}:{self._ports.get('ingest', 8080)}"
-        )
         self._write()
         if wanted or spark:
             java = find_java(plan.local, plan.environ)

@@ -91,3 +91,14 @@ async def test_health(client: Client):
 def test_segments_stay_apart(raw: bytes, path: str):
     decoded = httpx.URL(f"http://x{raw.decode()}").path
     assert kept_segments({"path": decoded, "raw_path": raw}) == path
+
+
+async def test_the_dashboard_may_talk_to_ingest_and_to_nobody_else(client):
+    headers = (await client(None).get("/")).headers
+    directives = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert directives["connect-src"] == "'self' http://ingest.example"
+    assert {value for name, value in directives.items() if name != "connect-src"} <= {
+        "'none'",
+        "'self'",
+        "'self' data:",
+    }

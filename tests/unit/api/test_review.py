@@ -54,7 +54,7 @@ async def test_the_list_says_what_is_decided_and_where_to_decide(client: Client,
     assert [entry["held_id"] for entry in body["held"]] == [place.encode() for place in places[::-1]]
     assert [entry["state"] for entry in body["held"]] == ["rejected", "rejected", "released", "waiting"]
     assert [len(entry["decisions"]) for entry in body["held"]] == [2, 1, 1, 0]
-    assert body["decide_at"] == "http://127.0.0.1:8080"
+    assert body["decide_at"] == "http://ingest.example"
     for state, expected in (("waiting", 1), ("released", 1), ("rejected", 2)):
         found = (await get(client, f"/v1/held?state={state}")).json()
         assert [entry["state"] for entry in found["held"]] == [state] * expected
