@@ -51,16 +51,23 @@ def may_change_others(key: ApiKey, *, historical: bool) -> bool:
 def preflight(directory: Directory, origin: str | None) -> dict[str, str]:
     """Headers of the answer to an `OPTIONS` request. It carries no key, so any tenant's origins count."""
     headers = {"Allow": "OPTIONS, POST", "Vary": "Origin"}
-    if origin and any(_lists(tenant, origin) for tenant in list(directory.tenants.values())):
+    if origin and _anybody_lists(directory, origin):
         headers |= {"Access-Control-Allow-Origin": origin, **_PREFLIGHT}
     return headers
 
 
-def cors(tenant: Tenant, origin: str) -> dict[str, str]:
-    """Headers that let a page of this origin read the answer, if the tenant lists it."""
-    if not _lists(tenant, origin):
+def cors(directory: Directory, tenant: Tenant | None, origin: str) -> dict[str, str]:
+    """Headers that let a page of this origin read the answer, if the tenant lists it.
+
+    Where no tenant is known the answer is a refusal of the key, and any tenant's origins may read that.
+    """
+    if not (_anybody_lists(directory, origin) if tenant is None else _lists(tenant, origin)):
         return {"Vary": "Origin"}
     return {"Vary": "Origin", "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}
+
+
+def _anybody_lists(directory: Directory, origin: str) -> bool:
+    return any(_lists(tenant, origin) for tenant in list(directory.tenants.values()))
 
 
 def _lists(tenant: Tenant, origin: str) -> bool:

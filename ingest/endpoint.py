@@ -100,6 +100,6 @@ class Endpoint(ABC):
             log.exception("request.failed", request_id=request_id)
             body = problems.encode(problems.problem(500, "the outcome is unknown; send it again with the same ids"))
             answer = Answer(500, body, {"Content-Type": problems.MEDIA_TYPE})
-        if origin is not None and tenant is not None:
-            extra.update(access.cors(tenant, origin))
+        if origin is not None:
+            extra.update(access.cors(self._directory, tenant, origin))
         return answer

@@ -204,8 +204,8 @@ def test_what_is_blocked_after_the_fact_is_hidden_within_a_second(hubbub: Hubbub
             assert text in texts(hubbub, channel)
             asked, answer = block(hubbub, message)
             assert answer == {"accepted": 1, "duplicates": 0}
-            hidden.append(since(asked, lambda text=text: text not in texts(hubbub, channel)))
-            at, _ = eventually(lambda message=message: live.first("message.blocked", message["id"]))
+            hidden.append(since(asked, lambda: text not in texts(hubbub, channel)))  # noqa: B023 - called at once
+            at, _ = eventually(lambda: live.first("message.blocked", message["id"]))  # noqa: B023
             told.append(at - asked)
             assert len(page(hubbub, channel)) == 6, f"the marker of {number} keeps its place"
         eventually(lambda: sum(m.get("blocked", False) for m in page(hubbub, channel)) == 5)

@@ -153,7 +153,7 @@ class MemoryDatabase:
         return [(line,) for line in self.decisions.get((tenant, day), ())][:limit]
 
     def _user_reviews(self, tenant: str, user_id: str, since: str, limit: int) -> Iterable[tuple[Any, ...]]:
-        return [row for on, *row in self.reviews.get((tenant, user_id), ()) if on >= since][:limit]
+        return [row[1:] for row in self.reviews.get((tenant, user_id), ()) if row[0] >= since][:limit]
 
     def _progress(self, _: str) -> Iterable[tuple[Any, ...]]:
         if self.progress is None:

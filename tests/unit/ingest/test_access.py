@@ -109,6 +109,9 @@ def test_origins_are_those_of_the_tenant(directory):
     assert access.preflight(directory, "https://chat.example")[name] == "https://chat.example"
     assert name not in access.preflight(directory, "https://evil.example")
     assert name not in access.preflight(directory, None)
-    assert access.cors(TENANT, "https://chat.example")[name] == "https://chat.example"
-    assert access.cors(TENANT, "https://evil.example") == {"Vary": "Origin"}
-    assert access.cors(Tenant(id="open", cors_origins=("*",)), "https://any.example")[name] == "https://any.example"
+    assert access.cors(directory, TENANT, "https://chat.example")[name] == "https://chat.example"
+    assert access.cors(directory, TENANT, "https://evil.example") == {"Vary": "Origin"}
+    anybody = Tenant(id="open", cors_origins=("*",))
+    assert access.cors(directory, anybody, "https://any.example")[name] == "https://any.example"
+    assert access.cors(directory, None, "https://chat.example")[name] == "https://chat.example"
+    assert access.cors(directory, None, "https://evil.example") == {"Vary": "Origin"}

@@ -149,6 +149,14 @@ async def test_a_page_of_a_listed_origin_may_decide(door):
     assert reply.headers["Access-Control-Allow-Origin"] == "https://chat.example"
 
 
+@pytest.mark.parametrize(("key", "status"), [("read", 403), ("nobody", 401)])
+async def test_such_a_page_can_read_why_a_key_is_refused(door, key, status):
+    for origin, listed in (("https://chat.example", True), ("https://evil.example", False)):
+        reply = await door.post({}, RELEASE, key=key, headers={"Origin": origin})
+        assert reply.status_code == status
+        assert ("Access-Control-Allow-Origin" in reply.headers) is listed
+
+
 async def test_no_sender_makes_what_a_decision_makes(door):
     reply = await door.post(event(type="message.blocked", message_id="m"), key="server")
     assert reply.json()["errors"][0]["code"] == "forbidden_type"
@@ -208,7 +216,7 @@ VALUE = msgspec.json.encode(HELD)
 
 
 async def look(log: Log, place: HeldId = PLACE, seconds: float = 1.0) -> Held | None:
-    shelf = HeldLog(Kafka(topic_prefix="t-"), make=log)  # type: ignore[arg-type] # a stand-in
+    shelf = HeldLog(Kafka(topic_prefix="t-"), make=log)
     try:
         return await shelf.find(place, seconds)
     finally:
