@@ -86,8 +86,10 @@ class Router:
             self._blame(routed, record, h.WHOLE, record.value or b"", error)
         else:
             routed.accepted = len(elements)
-            route = self._route_decisions if is_decision(record.headers) else self._route_elements
-            route(routed, record, elements, prefix)
+            if is_decision(record.headers):
+                self._route_decisions(routed, record, elements, prefix)
+            else:
+                self._route_elements(routed, record, elements, prefix)
         routed.outputs.append(self._account(routed, record, prefix))
         return routed
 
