@@ -13,8 +13,9 @@ from starlette.routing import Route
 from infra.runtime.clock import Clock
 from infra.runtime.control import Directory
 from infra.runtime.health import Health, version
-from ingest import answers, bodies, openapi
+from ingest import answers, openapi
 from ingest.door import Door
+from ingest.doors import DOORS
 from ingest.errors import Refused
 from ingest.intake import Intake
 from ingest.review import PATHS, Decisions, ReviewDoor
@@ -33,12 +34,8 @@ def create_app(
 ) -> FastAPI:
     """The application over a running intake."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    doors = {
-        "/v1/events": ((bodies.JSON, bodies.NDJSON), bodies.parse_events),
-        "/v1/batch": ((bodies.JSON,), bodies.parse_batch),
-    }
-    for path, (media, parse) in doors.items():
-        door = Door(intake, directory, settings, media=media, parse=parse, clock=clock, new_id=new_id)
+    for path, parsers in DOORS.items():
+        door = Door(intake, directory, settings, parsers=parsers, clock=clock, new_id=new_id)
         app.router.routes.append(Route(path, door))
     for path, verb in PATHS.items():
         app.router.routes.append(Route(path, ReviewDoor(verb, decisions, directory, settings, new_id=new_id)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,14 +12,18 @@ import msgspec
 from infra.contracts import codec
 from infra.contracts.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_DEPTH, Invalid, Time
 from ingest.errors import Disconnected, Refused
+from ingest.forms import NATIVE, Form
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 #: The context of a batch is written into each of its events, so it is held shorter than they are.
 MAX_CONTEXT_BYTES: Final = 8 * 1024
+#: What decoding raises for a body that is not what it should be.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _TOO_LARGE: Final = f"a request holds at most {MAX_BATCH_BYTES} bytes, decompressed"
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +31,17 @@ class Batch:
     """The events of one request as sent, and what the batch says about all of them."""
 
     items: list[msgspec.Raw] | list[bytes]
+    form: Form = NATIVE
     sent_at: datetime | None = None
     context: dict[str, Any] | None = None
     historical: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `Refused` unless it holds as many events as a request may."""
+        if not self.items:
+            raise Refused(400, "the request holds no event")
+        if len(self.items) > MAX_BATCH_EVENTS:
+            raise Refused(413, f"a request holds at most {MAX_BATCH_EVENTS} events")
 
 
 class _Batch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +94,7 @@ def gunzip(body: bytes, limit: int = MAX_BATCH_BYTES) -> bytes:
     return content
 
 
-def media_type(content_type: bytes | None, allowed: tuple[str, ...]) -> str:
+def media_type(content_type: bytes | None, allowed: Iterable[str]) -> str:
     """The media type, one of `allowed`. Raises `Refused` 415."""
     name, *parameters = (content_type or b"").decode("latin-1").lower().split(";")
     charsets = [p.partition("=")[2].strip(' "') for p in parameters if p.strip().startswith("charset=")]
@@ -91,36 +103,42 @@ def media_type(content_type: bytes | None, allowed: tuple[str, ...]) -> str:
     return name.strip()
 
 
-def parse_events(body: bytes, media: str) -> Batch:
-    """One event, an array of them, or one a line."""
-    if media == NDJSON:
-        return _checked(Batch(items=[line for line in body.split(b"\n") if line.strip()]))
+def parse_events(body: bytes) -> Batch:
+    """One event, or an array of them."""
+    return Batch(items=split(body))
+
+
+def parse_lines(body: bytes) -> Batch:
+    """One event a line."""
+    return Batch(items=[line for line in body.split(b"\n") if line.strip()])
+
+
+def parse_batch(body: bytes) -> Batch:
+    """`{"batch": [...], "sent_at": ..., "context": {...}, "historical": ...}`."""
     try:
-        return _checked(Batch(items=codec.split(body)))
+        parsed = _batch.decode(body)
+        context = read_context(parsed.context)
+    except UNREADABLE as error:
+        raise Refused(400, f"not a batch: {error}") from None
+    return Batch(items=parsed.batch, sent_at=parsed.sent_at, context=context, historical=parsed.historical)
+
+
+def split(body: bytes) -> list[msgspec.Raw]:
+    """The items of an array, or the one that the body is."""
+    try:
+        return codec.split(body)
     except Invalid as invalid:
         raise Refused(400, invalid.message) from None
 
 
-def parse_batch(body: bytes, _media: str) -> Batch:
-    """`{"batch": [...], "sent_at": ..., "context": {...}, "historical": ...}`."""
-    try:
-        parsed = _batch.decode(body)
-        if len(memoryview(parsed.context)) > MAX_CONTEXT_BYTES:
-            raise Refused(400, f"context is longer than {MAX_CONTEXT_BYTES} bytes")
-        if codec.too_deep(bytes(parsed.context), MAX_DEPTH - 1):
-            raise Refused(400, f"context nests deeper than {MAX_DEPTH - 1} levels")
-        context = _context.decode(parsed.context)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"not a batch: {error}") from None
-    return _checked(Batch(items=parsed.batch, sent_at=parsed.sent_at, context=context, historical=parsed.historical))
-
-
-def _checked(batch: Batch) -> Batch:
-    if not batch.items:
-        raise Refused(400, "the request holds no event")
-    if len(batch.items) > MAX_BATCH_EVENTS:
-        raise Refused(413, f"a request holds at most {MAX_BATCH_EVENTS} events")
-    return batch
+def read_context(raw: msgspec.Raw) -> dict[str, Any] | None:
+    """The context of a batch. Raises `Refused` where it is too much, one of `UNREADABLE` where it is no object."""
+    if len(memoryview(raw)) > MAX_CONTEXT_BYTES:
+        raise Refused(400, f"context is longer than {MAX_CONTEXT_BYTES} bytes")
+    if codec.too_deep(bytes(raw), MAX_DEPTH - 1):
+        raise Refused(400, f"context nests deeper than {MAX_DEPTH - 1} levels")
+    context: dict[str, Any] | None = _context.decode(raw)
+    return context
 
 
 async def _rest(receive: Receive, head: bytes) -> bytes:

@@ -1,20 +1,20 @@
-"""The endpoint behind `/v1/events` and `/v1/batch`: raw body in, prepared answer out."""
+"""The endpoint behind every path that takes events: raw body in, prepared answer out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from infra.runtime.clock import Clock
 from infra.runtime.control import Directory
 from infra.runtime.telemetry import INGEST_SECONDS
 from ingest import access, bodies
 from ingest.answers import Answer
-from ingest.bodies import Batch
+from ingest.doors import Parser, parser_of
 from ingest.endpoint import Endpoint, Incoming
 from ingest.intake import Intake
 from ingest.settings import Ingest
 
 
 class Door(Endpoint):
-    """One endpoint that takes events in one set of media types."""
+    """One endpoint: the media types it takes events in, with what reads each."""
 
     scopes = access.SENDING
 
@@ -24,22 +24,20 @@ class Door(Endpoint):
         directory: Directory,
         settings: Ingest,
         *,
-        media: tuple[str, ...],
-        parse: Callable[[bytes, str], Batch],
+        parsers: Mapping[str, Parser],
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
         super().__init__(directory, new_id=new_id)
         self._intake = intake
         self._settings = settings
-        self._media = media
-        self._parse = parse
+        self._parsers = parsers
         self._clock = clock
 
     async def take(self, request: Incoming) -> Answer:
         """The answer to a request of events."""
         headers = request.headers
-        media = bodies.media_type(headers.get(b"content-type"), self._media)
+        media = bodies.media_type(headers.get(b"content-type"), self._parsers)
         body = await bodies.read(
             request.receive,
             length=headers.get(b"content-length"),
@@ -47,6 +45,7 @@ class Door(Endpoint):
             seconds=self._settings.body_seconds,
         )
         started = self._clock.monotonic()
-        answer = await self._intake.take(self._parse(body, media), request.key, request.tenant, request.id)
+        batch = parser_of(self._parsers, media, headers)(body)
+        answer = await self._intake.take(batch, request.key, request.tenant, request.id)
         INGEST_SECONDS.observe(self._clock.monotonic() - started)
         return answer

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,7 @@ from infra.contracts.clock_rule import stamp_time
 from infra.contracts.control import ApiKey, Tenant
 from infra.contracts.events import (
     MAX_EVENT_BYTES,
+    MESSAGE_SENT,
     SERVER_TYPES,
     Event,
     Invalid,
@@ -18,24 +20,22 @@ from infra.contracts.events import (
     merge_context,
     truncate_ms,
 )
-from infra.contracts.problems import EVENT_CODES, ItemError
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.clock import Clock
-from infra.runtime.telemetry import ACCEPTED, SKEWED
+from infra.runtime.telemetry import SKEWED
 from ingest import answers
 from ingest.access import authorize, may_change_others
 from ingest.answers import Answer
 from ingest.bodies import Batch
+from ingest.buckets import Refusal
+from ingest.dead_letters import DeadLetters, letter_key
 from ingest.dedupe import Seen, seen_key
 from ingest.errors import Refused
+from ingest.forms import Raw
 from ingest.framer import Frame, Framer
-from ingest.limits import Bucket, Limiter
+from ingest.limits import Limiter, TenantLimits
+from ingest.request import Letter, Request, conflict
 from ingest.settings import Ingest
-
-#: `source` of what comes in by this door.
-SOURCE: Final = "http"
-
-_OUTCOMES: Final = {outcome: ACCEPTED.labels(outcome) for outcome in ("accepted", "duplicate", *EVENT_CODES)}
 
 
 class Lane(NamedTuple):
@@ -46,8 +46,8 @@ class Lane(NamedTuple):
 
 
 class _Limited(Exception):
-    def __init__(self, bucket: Bucket) -> None:
-        self.bucket = bucket
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
 
 
 class _Unavailable(Exception):
@@ -73,6 +73,7 @@ class Intake:
         framer: Framer,
         seen: Seen,
         limiter: Limiter,
+        letters: DeadLetters,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -81,6 +82,7 @@ class Intake:
         self._framer = framer
         self._seen = seen
         self._limiter = limiter
+        self._letters = letters
         self._clock = clock
 
     @property
@@ -101,33 +103,25 @@ class Intake:
             raise Refused(
                 503, "too much is waiting for Kafka; try again", {"Retry-After": str(self._settings.retry_after)}
             )
-        request = _Request(batch, request_id)
+        request = Request(batch, request_id)
         self._place(request, key, tenant)
-        frames = {frame for _, _, frame in request.placed}
         if len(batch.items) >= self._settings.direct_events:
-            for frame in frames:
+            for frame in {frame for _, _, frame in request.placed}:
                 self._framer.send(frame)
-        frames.update(frame for _, _, frame, _ in request.waiting)
-        pending = [frame.done for frame in frames if not frame.done.done()]
-        if pending:
+        if pending := list(request.pending()):
             await asyncio.wait(pending, timeout=self._settings.unavailable_after)
         request.settle()
         request.count()
-        return answers.settled(
-            accepted=request.accepted,
-            duplicates=request.duplicates,
-            errors=request.errors,
-            empty=request.empty,
-            retry_after=self._settings.retry_after,
-        )
+        return answers.settled(request, self._settings.retry_after)
 
-    def _place(self, request: "_Request", key: ApiKey, tenant: Tenant) -> None:
+    def _place(self, request: Request, key: ApiKey, tenant: Tenant) -> None:
         batch = request.batch
         now = self._clock.monotonic()
         received_at = truncate_ms(self._clock.now())
         lane = self._backfill if batch.historical else self._live
         server = may_change_others(key, historical=batch.historical)
-        buckets = self._limiter.of(tenant, now)
+        limits = self._limiter.of(tenant, now, historical=batch.historical)
+        form, decode = batch.form, batch.form.decode
         bytes_limit = self._settings.in_flight_bytes
         partitions: dict[str, int] = {}
         framer, seen = self._framer, self._seen
@@ -135,30 +129,32 @@ class Intake:
         for index, raw in enumerate(batch.items):
             event: Event | None = None
             try:
-                event = codec.decode(raw, limit=MAX_EVENT_BYTES)
+                event = decode(raw, limit=MAX_EVENT_BYTES)
                 check_type(event.type)
                 if not server and event.type in SERVER_TYPES:
                     raise Invalid("forbidden_type", "type", f"{event.type} needs a key with scope server")
                 event.tenant = event.received_at = event.source = None
                 event.request_id = event.client_time = event.historical = event.late = None
-                fingerprint = codec.fingerprint(event)
-                empty = buckets.take(event.author, event.channel_id, now)
-                if empty is not None:
-                    raise _Limited(empty)
                 seen_as = seen_key(tenant.id, event.id)
                 known = seen.stored(seen_as)
-                if known is not None:
-                    raise _Repeated(None, known == fingerprint)
-                first = seen.in_flight(seen_as)
+                first = seen.in_flight(seen_as) if known is None else None
                 if first is not None:
-                    raise _Repeated(first, first.prints[seen_as] == fingerprint)
+                    known = first.prints[seen_as]
+                if known is not None:
+                    # A copy takes no token: a client that repeats a whole batch would never get to what is new in it.
+                    raise _Repeated(first, known == codec.fingerprint(event))
+                slowable = event.id if event.type == MESSAGE_SENT and not server else None
+                refusal = limits.take(event.author, event.channel_id, now, message=slowable)
+                if refusal is not None:
+                    raise _Limited(refusal)
+                fingerprint = codec.fingerprint(event)
                 if stamp_time(event, received_at=received_at, sent_at=batch.sent_at, historical=batch.historical):
                     skewed += 1
                 if batch.context is not None:
                     merge_context(event, batch.context)
                 event.tenant = tenant.id
                 event.received_at = received_at
-                event.source = SOURCE
+                event.source = form.source
                 event.request_id = request.id
                 if batch.historical:
                     event.historical = True
@@ -176,81 +172,60 @@ class Intake:
                 seen.sending(seen_as, fingerprint, frame)
                 request.placed.append((index, event.id, frame))
             except Invalid as invalid:
-                event_id = event.id if event is not None else _id_of(raw)
-                request.refuse(index, event_id, invalid.code, invalid.field, invalid.message)
+                told = form.explain(invalid)
+                if form.salvage is not None:
+                    self._bury(request, index, raw, told, tenant, limits, now, received_at)
+                else:
+                    request.refuse(index, event.id if event is not None else _id_of(raw), told)
             except _Repeated as repeated:
                 assert event is not None
-                request.repeat(index, event.id, repeated.frame, repeated.same)
+                if repeated.same or form.salvage is None:
+                    request.repeat(index, event.id, repeated.frame, repeated.same)
+                elif repeated.frame is None:
+                    self._bury(request, index, raw, form.explain(conflict()), tenant, limits, now, received_at)
+                else:
+                    request.refuse(index, event.id, _unavailable("another body with this id is on its way"))
             except _Limited as limited:
                 assert event is not None
-                request.empty = limited.bucket
-                request.refuse(index, event.id, "rate_limited", None, "a limit of events per second is reached")
+                request.limit(index, event.id, limited.refusal)
             except _Unavailable:
                 assert event is not None
-                request.refuse(index, event.id, "unavailable", None, "too much is waiting for Kafka")
+                request.refuse(index, event.id, _unavailable("too much is waiting for Kafka"))
         if skewed:
             SKEWED.inc(skewed)
 
-
-class _Request:
-    """What has become of the events of one request so far."""
-
-    def __init__(self, batch: Batch, request_id: str) -> None:
-        self.batch = batch
-        self.id = request_id
-        #: Index, id and frame of each event on its way.
-        self.placed: list[tuple[int, str, Frame]] = []
-        #: Index, id, frame of the first copy, and whether the bodies are the same.
-        self.waiting: list[tuple[int, str, Frame, bool]] = []
-        self.errors: list[ItemError] = []
-        self.empty: Bucket | None = None
-        self.accepted = 0
-        self.duplicates = 0
-
-    def refuse(self, index: int, event_id: str | None, code: str, field: str | None, message: str) -> None:
-        self.errors.append(
-            ItemError(index=index, id=event_id, code=code, field=field, message=message, retryable=EVENT_CODES[code])
-        )
-
-    def repeat(self, index: int, event_id: str, frame: Frame | None, same: bool) -> None:
-        """A second copy: told now if the first is stored, else once its outcome is known."""
-        if frame is not None:
-            self.waiting.append((index, event_id, frame, same))
-        elif same:
-            self.duplicates += 1
+    def _bury(
+        self,
+        request: Request,
+        index: int,
+        raw: Raw,
+        invalid: Invalid,
+        tenant: Tenant,
+        limits: TenantLimits,
+        now: float,
+        received_at: datetime,
+    ) -> None:
+        """Keep an item whose sender is not told about it. Like an event it takes its user's tokens, a copy none."""
+        form = request.batch.form
+        assert form.salvage is not None
+        envelope = form.salvage(raw)
+        found = envelope.get("id")
+        event_id = found if isinstance(found, str) else None
+        key = letter_key(form.source, tenant.id, event_id, bytes(raw))
+        if self._letters.holds(key):
+            request.bury(index, event_id, invalid)
+            return
+        author = envelope.get("user_id") or envelope.get("anonymous_id")
+        refusal = limits.take(author if isinstance(author, str) else "", None, now)
+        if refusal is not None:
+            request.limit(index, event_id, refusal)
+            return
+        try:
+            done = self._letters.bury(key, envelope, invalid, tenant=tenant.id, source=form.source, now=received_at)
+        except BufferError:
+            request.refuse(index, event_id, _unavailable("too much is waiting for Kafka"))
         else:
-            self._conflict(index, event_id)
-
-    def settle(self) -> None:
-        """Judge what waited for Kafka: a frame without a report by now is unavailable."""
-        if all(frame.stored for frame in {frame for _, _, frame in self.placed}):
-            self.accepted = len(self.placed)
-        else:
-            for index, event_id, frame in self.placed:
-                if frame.stored:
-                    self.accepted += 1
-                else:
-                    self._unconfirmed(index, event_id)
-        for index, event_id, frame, same in self.waiting:
-            if not frame.stored:
-                self._unconfirmed(index, event_id)
-            elif same:
-                self.duplicates += 1
-            else:
-                self._conflict(index, event_id)
-        self.errors.sort(key=lambda error: error.index)
-
-    def count(self) -> None:
-        _OUTCOMES["accepted"].inc(self.accepted)
-        _OUTCOMES["duplicate"].inc(self.duplicates)
-        for error in self.errors:
-            _OUTCOMES[error.code].inc()
-
-    def _conflict(self, index: int, event_id: str) -> None:
-        self.refuse(index, event_id, "conflict", "id", "this id was sent before with another body")
-
-    def _unconfirmed(self, index: int, event_id: str) -> None:
-        self.refuse(index, event_id, "unavailable", None, "Kafka did not confirm it in time; send it again")
+            request.letters.append(Letter(index, event_id, invalid, done))
 
 
 class _Named(msgspec.Struct):
@@ -260,10 +235,14 @@ class _Named(msgspec.Struct):
 _named = msgspec.json.Decoder(_Named)
 
 
-def _id_of(raw: bytes | msgspec.Raw) -> str | None:
+def _id_of(raw: Raw) -> str | None:
     """The id of an event that is not valid otherwise, if it has a usable one."""
     try:
         found = _named.decode(raw).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found if found is not None and len(found) <= 100 else None
+
+
+def _unavailable(message: str) -> Invalid:
+    return Invalid("unavailable", None, message)

@@ -9,6 +9,7 @@ from infra.contracts import codec, problems
 from infra.contracts.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_DEPTH, MAX_EVENT_BYTES, MAX_TEXT_BYTES, Event
 from infra.contracts.problems import EVENT_CODES, REPLIES, Accepted, Problem
 from infra.runtime.health import Report, version
+from ingest import cloudevents, segment
 from ingest.bodies import JSON, MAX_CONTEXT_BYTES, NDJSON
 from ingest.review import Block, Why
 
@@ -26,6 +27,10 @@ time inside a UUIDv7 or ULID that names a message, may be at most an hour ahead.
 event and {MAX_DEPTH} levels deep, {codec.MAX_ENVELOPE_BYTES} bytes with the context of its batch and our own fields;
 {MAX_BATCH_BYTES} bytes and {MAX_BATCH_EVENTS} events a request, decompressed. `Content-Encoding: gzip` is
 understood."""
+_SEGMENT: Final = """A call becomes an event: a track named for one of our types (`message.sent` or `Message Sent`) that
+one, any other track `track.<name>`, the other calls theirs by name. A call that breaks the contract is stored as a dead
+letter and is among the `errors` of a 200, since Segment's clients cannot tell items apart; 429 and 503 mean that the
+whole request should come again."""
 _STYLE: Final = (
     ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui;max-width:50rem;margin:2rem auto;padding:0 1rem}"
     "pre{overflow:auto}"
@@ -74,7 +79,30 @@ def document() -> dict[str, Any]:
         JSON: {"schema": {"anyOf": [event, many]}},
         NDJSON: {"schema": {"type": "string", "description": "One event a line."}},
     }
-    batch_body = {JSON: {"schema": {"$ref": _REF.format(name="Batch")}}}
+    components |= _foreign_forms(components["Event"]["properties"]["type"])
+    cloudevent = {"$ref": _REF.format(name="CloudEvent")}
+    cloudevents_body = {
+        cloudevents.ONE: {"schema": cloudevent},
+        cloudevents.MANY: {"schema": {"type": "array", "items": cloudevent, "minItems": 1}},
+    }
+    calls_body = {JSON: {"schema": {"$ref": _REF.format(name="SegmentBatch")}}}
+    call_body = {JSON: {"schema": {"$ref": _REF.format(name="SegmentCall")}}}
+    either = {"anyOf": [{"$ref": _REF.format(name=name)} for name in ("Batch", "SegmentBatch")]}
+    batch_body = {JSON: {"schema": either}, **cloudevents_body}
+    events_body |= cloudevents_body
+    segments = {
+        "/v1/import": {
+            "post": _sending("Send calls of Segment's", "sendCalls", calls_body, accepted, problem, _SEGMENT)
+        },
+        **{
+            f"/v1/{call}": {
+                "post": _sending(
+                    f"Send one {call} call of Segment's", f"send{call.title()}", call_body, accepted, problem, _SEGMENT
+                )
+            }
+            for call in segment.CALLS
+        },
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hubbub ingest", "version": version()["version"], "description": " ".join(_ANSWERS.split())},
@@ -90,6 +118,7 @@ def document() -> dict[str, Any]:
             "/v1/messages/{message_id}/block": _deciding(
                 "Block a message that was shown", "block", ("message_id",), block, accepted, problem
             ),
+            **segments,
             "/healthz": _reading("The process is alive", {200: {"type": "object"}}),
             "/readyz": _reading("It can take events in", {200: report, 503: report}),
             "/version": _reading("Name and version", {200: {"type": "object"}}),
@@ -132,12 +161,81 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
+def _foreign_forms(event_type: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of what is written by others' rules, as far as Hubbub reads it."""
+    text, moment, free = {"type": "string"}, {"type": "string", "format": "date-time"}, {"type": "object"}
+    person = {"type": ["string", "integer"]}
+    call: dict[str, Any] = {
+        "type": "object",
+        "description": "One call, as Segment's clients make it; what is not named here is left out.",
+        "required": ["messageId", "timestamp"],
+        "properties": {
+            "messageId": {"type": "string", "minLength": 1, "maxLength": 100, "description": "The event's id."},
+            "type": {"enum": list(segment.CALLS), "description": "Needed in a batch; elsewhere the path says it."},
+            "userId": person,
+            "anonymousId": person,
+            "timestamp": {**moment, "description": "The sender's own clock; `originalTimestamp` goes before it."},
+            "originalTimestamp": moment,
+            "event": {**text, "description": "The name of a track."},
+            "properties": {
+                **free,
+                "description": "Of a track named for one of our types, also the event's own fields: "
+                + ", ".join(f"`{name}`" for name in segment.CHAT_FIELDS),
+            },
+            "traits": free,
+            "context": free,
+            "name": text,
+            "category": text,
+            "groupId": text,
+            "previousId": text,
+        },
+    }
+    sent_at = {**moment, "description": "The sender's clock when it sent this; each time is corrected by it."}
+    return {
+        "SegmentCall": {**call, "properties": {**call["properties"], "sentAt": sent_at}},
+        "SegmentBatch": {
+            "type": "object",
+            "required": ["batch"],
+            "properties": {
+                "batch": {
+                    "type": "array",
+                    "items": {**call, "required": [*call["required"], "type"]},
+                    "minItems": 1,
+                    "maxItems": MAX_BATCH_EVENTS,
+                },
+                "sentAt": sent_at,
+                "context": free,
+            },
+        },
+        "CloudEvent": {
+            "type": "object",
+            "description": "A CloudEvent 1.0; its attributes may also be `ce-` headers, `data` the body.",
+            "required": ["specversion", "id", "source", "type", "time"],
+            "properties": {
+                "specversion": {"const": "1.0"},
+                "id": {"type": "string", "minLength": 1, "maxLength": 100},
+                "source": {"type": "string", "minLength": 1},
+                "type": event_type,
+                "time": moment,
+                "subject": {"type": "string", "minLength": 1, "maxLength": 200, "description": "The `channel_id`."},
+                "data": {**free, "description": "The event's other fields."},
+                "data_base64": {**text, "description": "The same, packed."},
+            },
+        },
+    }
+
+
 def _sending(
-    summary: str, name: str, content: dict[str, Any], accepted: dict[str, Any], problem: dict[str, Any]
+    summary: str,
+    name: str,
+    content: dict[str, Any],
+    accepted: dict[str, Any],
+    problem: dict[str, Any],
+    rules: str = _RULES,
 ) -> dict[str, Any]:
     return {
         "summary": summary,
-        "description": " ".join(_RULES.split()),
+        "description": " ".join(rules.split()),
         "operationId": name,
         "security": [{"bearer": []}, {"basic": []}],
         "requestBody": {"required": True, "content": content},

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping
 
 import uuid_utils
 
-from infra.contracts.topics import INGEST
+from infra.contracts.topics import DLQ, INGEST
 from infra.runtime.clock import Clock
 from infra.runtime.control import Directory
 from infra.runtime.health import Check, Health
 from infra.runtime.kafka import AsyncDeliveries, DeliveringProducer, producer_config
 from infra.runtime.settings import Kafka
-from infra.runtime.telemetry import QUEUED_EVENTS
+from infra.runtime.telemetry import QUEUED_EVENTS, SLOW_CHANNELS
 from ingest.app import create_app
+from ingest.dead_letters import DeadLetters
 from ingest.dedupe import Seen
 from ingest.framer import Framer
 from ingest.held_log import HeldLog
@@ -39,16 +40,17 @@ class Stack:
         self.clock = clock
         config = producer_config(kafka, "hubbub-ingest", **{"linger.ms": 0})  # a frame has lingered already
         self.producer = DeliveringProducer(config, on_fatal=on_fatal)
+        deliveries = AsyncDeliveries(self.producer, loop)
         seen = Seen(seconds=settings.dedupe_seconds, limit=settings.dedupe_events, monotonic=clock.monotonic)
-        self.framer = Framer(
-            AsyncDeliveries(self.producer, loop), loop, linger=settings.linger_ms / 1000, settled=seen.settle
-        )
+        self.framer = Framer(deliveries, loop, linger=settings.linger_ms / 1000, settled=seen.settle)
+        limiter = Limiter(settings.bucket_count)
         self.intake = Intake(
             settings,
             lanes=lanes,
             framer=self.framer,
             seen=seen,
-            limiter=Limiter(settings.bucket_count),
+            limiter=limiter,
+            letters=DeadLetters(deliveries, topic=kafka.topic(DLQ.name), partitions=lanes[INGEST.name].partitions),
             clock=clock,
         )
         self.held_log = HeldLog(kafka)
@@ -57,6 +59,7 @@ class Stack:
         self.health.add("producer", lambda: Check(self.producer.fatal is None, self.producer.fatal or ""))
         self.health.add("queue", self._queue)
         QUEUED_EVENTS.set_function(lambda: self.framer.in_flight_events)
+        SLOW_CHANNELS.set_function(lambda: limiter.slow_channels(clock.monotonic()))
         self.app = create_app(
             self.intake,
             decisions,

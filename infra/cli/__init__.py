@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import access, data, ledger, letters, review, schema, stack
+from infra.cli import access, data, ledger, letters, review, schema, stack, tenants
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ stack.register(app)
 app.add_typer(schema.topics_app)
 app.add_typer(schema.schema_app)
 app.add_typer(access.app)
+app.add_typer(tenants.app)
 data.register(app)
 app.add_typer(letters.app)
 review.register(app)

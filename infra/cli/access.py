@@ -28,7 +28,7 @@ def create(
 ) -> None:
     """Make a key and print its secret, once."""
     settings = Kafka()
-    directory = _directory(settings)
+    directory = read_directory(settings)
     made: list[Tenant | ApiKey] = []
     if tenant not in directory.tenants:
         if not new_tenant:
@@ -50,7 +50,7 @@ def create(
 @app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
     """Show every key by the start of its hash."""
-    keys = sorted(_directory(Kafka()).keys.values(), key=lambda k: (k.tenant, k.created_at))
+    keys = sorted(read_directory(Kafka()).keys.values(), key=lambda k: (k.tenant, k.created_at))
     if as_json:
         print_json(keys)
         return
@@ -66,7 +66,7 @@ def revoke(
 ) -> None:
     """Stop a key from working, everywhere, within about a second."""
     settings = Kafka()
-    found = [k for k in _directory(settings).keys.values() if k.hash.startswith(key)]
+    found = [k for k in read_directory(settings).keys.values() if k.hash.startswith(key)]
     if len(found) != 1:
         raise PreconditionError(f"{len(found)} keys begin with {key}. See `hubbub keys list`.")
     control.publish(settings, [], removed=[found[0].record_key])
@@ -96,7 +96,7 @@ def publish_demo(kafka: Kafka, runtime: Runtime, origins: tuple[str, ...] = ()) 
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(secrets))
-    directory = _directory(kafka)
+    directory = read_directory(kafka)
     tenant = directory.tenants.get(DEMO.id, DEMO)
     listed = tuple(dict.fromkeys((*tenant.cors_origins, *origins)))
     missing = [(scope, secret) for scope, secret in secrets.items() if hash_secret(secret) not in directory.keys]
@@ -110,7 +110,8 @@ def _key(secret: str, tenant: str, scopes: tuple[Scope, ...], name: str) -> ApiK
     return ApiKey(hash=hash_secret(secret), tenant=tenant, scopes=scopes, name=name, created_at=datetime.now(UTC))
 
 
-def _directory(settings: Kafka) -> control.Directory:
+def read_directory(settings: Kafka) -> control.Directory:
+    """Every tenant and key as of now. Raises `PreconditionError`."""
     follower = control.ControlFollower(settings, "hubbub-cli")
     try:
         return follower.start()

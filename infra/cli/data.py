@@ -1,8 +1,9 @@
 """`hubbub simulate`, `import` and `trace`: put events in, and ask what became of one."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import typer
@@ -13,6 +14,9 @@ from infra.cli.stack import running
 from infra.contracts.control import Scope
 from infra.runtime.errors import PreconditionError, Unreachable
 from infra.runtime.settings import Runtime
+
+if TYPE_CHECKING:
+    from ingest.importers.passages import Source
 
 Url = Annotated[str, typer.Option(help="Address; by default of the Hubbub that runs here.")]
 Key = Annotated[str, typer.Option(help="API key; by default the demo tenant's.", envvar="HUBBUB_KEY")]
@@ -58,8 +62,15 @@ def simulate(
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, help="JSONL files.")],
-    file_format: Annotated[str, typer.Option("--format", help="jsonl: one envelope a line.")] = "jsonl",
+    files: Annotated[list[Path], typer.Argument(exists=True, readable=True, help="Files, or folders for slack.")],
+    file_format: Annotated[
+        str, typer.Option("--format", help="jsonl: one envelope a line; irc: logs of a channel; slack: an export.")
+    ] = "jsonl",
+    channel: Annotated[str, typer.Option(help="irc: the channel, where no join in the log names it.")] = "",
+    bots: Annotated[str, typer.Option(help="irc: nicks of programs, with commas; by default the usual ones.")] = "",
+    untimed_actions: Annotated[
+        bool, typer.Option("--untimed-actions", help="irc: take lines such as '=== ada waves' for messages.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line, send nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Read finished files again; nothing is stored twice.")] = False,
     url: Url = "",
@@ -67,22 +78,32 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Bring history in from files. Goes on where a killed import stopped; a second import adds nothing."""
-    from ingest.imports import FORMATS, LineProblem, import_files
+    from ingest.importers.run import LineProblem, import_files
     from ingest.progress import bar
-
-    if file_format not in FORMATS:
-        raise typer.BadParameter(f"one of {', '.join(FORMATS)}", param_hint="--format")
 
     def report(problem: LineProblem) -> None:
         note(f"{problem.path}:{problem.line}: {problem.code} {problem.field or ''}: {problem.message}")
 
+    if file_format != "irc" and (channel or bots or untimed_actions):
+        raise typer.BadParameter("--channel, --bots and --untimed-actions need --format irc", param_hint="--format")
+    folder = next((file for file in files if file.is_dir()), None)
+    if folder is not None and file_format != "slack":
+        raise typer.BadParameter(f"{folder} is a folder", param_hint="files")
+    match file_format:
+        case "jsonl":
+            sources = _jsonl(files)
+        case "irc":
+            sources = _irc(files, channel, bots, untimed_actions)
+        case "slack":
+            sources = _slack(files)
+        case _:
+            raise typer.BadParameter("one of jsonl, irc, slack", param_hint="--format")
     with bar("importing", unit_bytes=True) as progress:
         summary = import_files(
-            files,
+            sources,
             url=url or ("" if dry_run else _here("ingest")),
             key=key or ("" if dry_run else _demo(Scope.BACKFILL)),
             state_dir=Runtime().data_dir / "imports",
-            file_format=file_format,
             dry_run=dry_run,
             force=force,
             report=report,
@@ -90,6 +111,29 @@ def import_(
         )
     _show({**asdict(summary), "events_per_second": round(summary.events_per_second)}, as_json)
     raise typer.Exit(summary.exit_code)
+
+
+def _jsonl(files: list[Path]) -> "Sequence[Source]":
+    from ingest.importers.jsonl import JsonlFile
+
+    return [JsonlFile(file) for file in files]
+
+
+def _irc(files: list[Path], channel: str, bots: str, untimed_actions: bool) -> "Sequence[Source]":
+    from ingest.importers.irc import BOTS, open_logs
+
+    nicks = [nick.strip() for nick in bots.split(",") if nick.strip()] or BOTS
+    logs = open_logs(files, channel=channel or None, bots=nicks, untimed_actions=untimed_actions)
+    guessed = [] if channel else [log for log in logs if not log.named]
+    if guessed:
+        note(f"{len(guessed):,} logs name no channel: taken to be of {guessed[0].channel}, as the others are.")
+    return logs
+
+
+def _slack(files: list[Path]) -> "Sequence[Source]":
+    from ingest.importers.slack import SlackExport
+
+    return [SlackExport(file) for file in files]
 
 
 def trace(
@@ -159,7 +203,11 @@ def _show(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(summary)
     else:
-        print_table(("WHAT", "FIGURE"), [(k.replace("_", " "), _figure(v)) for k, v in summary.items()])
+        figures = {k: v for k, v in summary.items() if not isinstance(v, dict)}
+        for what, parts in summary.items():
+            if isinstance(parts, dict):
+                figures |= {f"{what}: {part}": figure for part, figure in sorted(parts.items())}
+        print_table(("WHAT", "FIGURE"), [(k.replace("_", " "), _figure(v)) for k, v in figures.items()])
 
 
 def _figure(value: Any) -> str:

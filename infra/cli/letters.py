@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 
 Code = Annotated[str | None, typer.Option(help="Only those with this code.")]
-Stage = Annotated[str | None, typer.Option(help="Only those of this stage: router or history.")]
+Stage = Annotated[
+    str | None, typer.Option(help="Only those of this stage: ingest, split, decode, stamp, route or history.")
+]
 Topic = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
 LetterKey = Annotated[str, typer.Argument(help="The dead letter's key, as `hubbub dlq list` shows it.")]
 

@@ -5,8 +5,8 @@ backend can produce directly.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -42,13 +42,23 @@ def decode(raw: bytes | memoryview | msgspec.Raw, *, limit: int = MAX_ENVELOPE_B
     try:
         event = _event.decode(raw)
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
+        raise explain(str(error)) from None
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("invalid_field", None, f"not JSON: {error}") from None
     if (event.properties or event.context) and too_deep(bytes(raw)):
         raise _too_deep()
+    check(event)
+    return event
+
+
+def convert(fields: Mapping[str, Any]) -> Event:
+    """The event of these fields, checked as `decode` does but for size and depth. Raises `Invalid`."""
+    try:
+        event = msgspec.convert(fields, Event)
+    except msgspec.ValidationError as error:
+        raise explain(str(error)) from None
     check(event)
     return event
 
@@ -116,8 +126,8 @@ def _too_deep() -> Invalid:
     return Invalid("too_deep", None, f"the event nests deeper than {MAX_DEPTH} levels")
 
 
-def _explain(text: str) -> Invalid:
-    """A client's words for a msgspec validation error."""
+def explain(text: str) -> Invalid:
+    """What a client is told for a validation error of msgspec."""
     at = _AT.search(text)
     path = at.group(1) if at else ""
     message = text[: at.start()] if at else text

@@ -21,12 +21,25 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+class SlowMode(msgspec.Struct, frozen=True, kw_only=True):
+    """When a channel slows down by itself, in seconds.
+
+    A channel that has been asked for more than its rate for `after` lets each user send one message in `interval`,
+    until it has been calm for `calm`.
+    """
+
+    after: Annotated[int, Meta(ge=1, le=3_600)] = 10
+    interval: Annotated[int, Meta(ge=1, le=21_600)] = 30
+    calm: Annotated[int, Meta(ge=1, le=21_600)] = 60
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Token buckets of a tenant, in events per second; a burst of ten seconds' worth is let through."""
 
     tenant_rate: Annotated[int, Meta(ge=1)] = 50_000
     user_rate: Annotated[int, Meta(ge=1)] = 1_000
     channel_rate: Annotated[int, Meta(ge=1)] = 10_000
+    slow_mode: SlowMode | None = None
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, tag="tenant", tag_field="kind"):

@@ -156,6 +156,11 @@ def needs_channel(event_type: str) -> bool:
     return event_type.startswith(_CHANNEL_FAMILIES)
 
 
+def is_placeholder(name: str) -> bool:
+    """Whether a name is one of those that clients send for nobody; no event may be by such a user."""
+    return name.strip().lower() in _PLACEHOLDERS
+
+
 def check_type(event_type: str) -> None:
     """Raise `Invalid` for a type that nobody but Hubbub may send."""
     if event_type in OWN_TYPES:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+#: As a Kafka client takes them.
+Headers = list[tuple[str, str | bytes | None]]
+
 #: Origin of a record the router wrote: `topic/partition/offset/index`.
 SRC: Final = "src"
 #: Id of a rule that touched the event, `id@version`.
@@ -23,6 +26,10 @@ REPLAY_OF: Final = "replay_of"
 
 #: The index of a dead letter that is a whole record.
 WHOLE: Final = -1
+#: The offset of a dead letter that never was in the log: ingest wrote it.
+NOWHERE: Final = -1
+#: The stage of a dead letter that ingest wrote.
+INGEST_STAGE: Final = "ingest"
 
 
 @dataclass(frozen=True, slots=True, order=True)

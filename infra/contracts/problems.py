@@ -45,14 +45,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of a 200 and, with errors, of a 207."""
+    """The body of a 200 and, with errors, of a 207. `dead_letters` of the errors are stored as such: Segment's door."""
 
     accepted: int
     duplicates: int
+    dead_letters: int = 0
     errors: tuple[ItemError, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.accepted < 0 or self.duplicates < 0:
+        if min(self.accepted, self.duplicates, self.dead_letters) < 0:
             raise ValueError("counts are not negative")
 
 

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from infra.contracts import headers as h
 from infra.contracts.topics import TOPICS, Topic
 from infra.runtime.errors import PreconditionError, Undelivered, Unreachable
 from infra.runtime.settings import Kafka
@@ -29,7 +30,7 @@ log = structlog.get_logger("hubbub.kafka")
 #: How long a full queue is waited for before it is tried again.
 _ROOM_SECONDS: Final = 0.1
 
-Headers = list[tuple[str, str | bytes | None]]
+Headers = h.Headers
 
 
 def is_fatal(error: KafkaError) -> bool:

@@ -7,6 +7,10 @@ from prometheus_client import Counter, Gauge, Histogram
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 ACCEPTED: Final = Counter("hubbub_ingest_events_total", "Events of requests by outcome code", ["outcome"])
+LIMITED: Final = Counter("hubbub_ingest_limited_events_total", "Events refused for a limit, by which one", ["limit"])
+SLOWED: Final = Counter("hubbub_ingest_slow_mode_total", "Times a channel went into slow mode")
+SLOW_CHANNELS: Final = Gauge("hubbub_ingest_slow_channels", "Channels in slow mode")
+BURIED: Final = Counter("hubbub_ingest_dead_letters_total", "Items of Segment's clients stored as dead letters")
 SKEWED: Final = Counter("hubbub_ingest_skewed_events_total", "Events whose time lay after their receipt")
 INGEST_SECONDS: Final = Histogram("hubbub_ingest_seconds", "From request read to reply ready", buckets=_SECONDS)
 FRAME_EVENTS: Final = Histogram(

@@ -27,6 +27,10 @@ _UNCOUNTED: Final = frozenset({headers.HEARTBEAT, headers.DECISION})
 TOPICS: Final = (*INPUTS, topics.ACCOUNTING.name, *OUTPUTS)
 
 
+#: Stages that bury what the router did not: before it had it, or after.
+_NOT_OF_INPUT: Final = (headers.INGEST_STAGE.encode(), HISTORY_STAGE.encode())
+
+
 class Record(Protocol):
     """The part of a consumed message that matters here."""
 
@@ -87,14 +91,14 @@ def claim_of(record: Record) -> Claim:
 
 
 def output_of(topic: str, record: Record) -> Output | None:
-    """The element that stands here, or None for what counts as none: heartbeats, letters of history, decisions.
+    """The element that stands here, or None for what is none: heartbeats, decisions, letters of ingest and history.
 
     A decision counts once, as the event in `events` that carries it out.
 
     Raises ValueError for a record the router does not write.
     """
     found = dict(record.headers() or ())
-    if found.get(headers.KIND) in _UNCOUNTED or found.get(headers.STAGE) == HISTORY_STAGE.encode():
+    if found.get(headers.KIND) in _UNCOUNTED or found.get(headers.STAGE) in _NOT_OF_INPUT:
         return None
     src = Src.decode(found.get(headers.SRC) or b"")
     outcome = OUTPUTS[topic]

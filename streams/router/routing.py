@@ -13,13 +13,13 @@ import structlog
 
 from infra.contracts import codec, placement, review, topics
 from infra.contracts import headers as h
+from infra.contracts.dead_letters import INTERNAL, MAX_BYTES, letter_headers
 from infra.contracts.events import Event, Invalid, check_type
 from infra.contracts.headers import Src
 from infra.contracts.records import Accounting, Action, Held, Judged, Outcome
 from infra.contracts.topics import Topic
 from infra.runtime.kafka import Headers
 from infra.runtime.settings import Kafka
-from streams.router.dead_letter import INTERNAL, MAX_BYTES, letter_headers
 from streams.router.decisions import STAGE as DECISION
 from streams.router.decisions import is_decision, outputs_of
 from streams.router.deliveries import Output

@@ -17,7 +17,8 @@ from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Kafka
 from ingest.client import Client, Outcome
-from ingest.imports import LineProblem, import_files
+from ingest.importers.jsonl import JsonlFile
+from ingest.importers.run import LineProblem, import_files
 from ingest.simulator.community import Shares
 from ingest.simulator.ledger import LedgerLine
 from ingest.simulator.run import simulate
@@ -26,9 +27,10 @@ from tests.integration.ingest.serving import Guest, IngestProcess, serving, wait
 _IMPORT = """
 import sys
 from pathlib import Path
-from ingest.imports import import_files
+from ingest.importers.jsonl import JsonlFile
+from ingest.importers.run import import_files
 url, key, path, state = sys.argv[1:]
-import_files([Path(path)], url=url, key=key, state_dir=Path(state), batch_events=20, in_flight=2)
+import_files([JsonlFile(Path(path))], url=url, key=key, state_dir=Path(state), batch_events=20, in_flight=2)
 """
 _SPOOL = """
 import os, sys
@@ -113,10 +115,10 @@ def test_history_is_imported_once_and_in_order(guest: Guest, tmp_path: Path) -> 
     path = _history(tmp_path / "a.jsonl", 5_000)
     expected = {f"c{c}": list(range(c, 5_000, 7)) for c in range(7)}
     key = guest.keys[Scope.BACKFILL]
-    first = import_files([path], url=guest.url, key=key, state_dir=tmp_path / "state")
+    first = import_files([JsonlFile(path)], url=guest.url, key=key, state_dir=tmp_path / "state")
     assert (first.lines, first.accepted, first.refused) == (5_000, 5_000, 0)
     assert _numbers(guest) == expected
-    again = import_files([path], url=guest.url, key=key, state_dir=tmp_path / "state", force=True)
+    again = import_files([JsonlFile(path)], url=guest.url, key=key, state_dir=tmp_path / "state", force=True)
     assert (again.accepted, again.duplicates) == (0, 5_000)
     events = guest.stored(BACKFILL)
     assert len(events) == 5_000
@@ -132,7 +134,7 @@ def test_a_killed_import_goes_on(guest: Guest, tmp_path: Path) -> None:
     wait_until(lambda: killed.poll() is not None or any(state.glob("*.json")), 20)
     killed.kill()
     assert killed.wait(10) == -9
-    summary = import_files([path], url=guest.url, key=key, state_dir=state)
+    summary = import_files([JsonlFile(path)], url=guest.url, key=key, state_dir=state)
     assert 0 < summary.lines < 6_000
     assert _numbers(guest) == {f"c{c}": list(range(c, 6_000, 7)) for c in range(7)}
     assert len(guest.stored(BACKFILL)) == 6_000
@@ -145,12 +147,16 @@ def test_lines_that_ingest_refuses_are_reported(guest: Guest, tmp_path: Path) ->
         file.writelines(json.dumps({**event, **more}) + "\n" for more in ({"id": "x"}, {"id": "x", "text": "10"}))
     problems: list[LineProblem] = []
     summary = import_files(
-        [path], url=guest.url, key=guest.keys[Scope.BACKFILL], state_dir=tmp_path / "state", report=problems.append
+        [JsonlFile(path)],
+        url=guest.url,
+        key=guest.keys[Scope.BACKFILL],
+        state_dir=tmp_path / "state",
+        report=problems.append,
     )
     assert [(one.line, one.code) for one in problems] == [(5, "conflict")]
     assert (summary.accepted, summary.refused) == (4, 1)
     with pytest.raises(PreconditionError, match="scope backfill"):
-        import_files([path], url=guest.url, key=guest.keys[Scope.WRITE], state_dir=tmp_path / "other")
+        import_files([JsonlFile(path)], url=guest.url, key=guest.keys[Scope.WRITE], state_dir=tmp_path / "other")
 
 
 def test_what_a_killed_client_had_spooled_arrives_at_the_next_start(guest: Guest, tmp_path: Path) -> None:

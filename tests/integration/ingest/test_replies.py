@@ -16,6 +16,7 @@ from infra.runtime.settings import Kafka
 from tests.integration.ingest.opened import Opened, opened
 from tests.integration.ingest.serving import free_port
 from tests.unit.ingest.deliveries import NOW, event
+from tests.unit.ingest.segment_calls import batch, message
 
 GOLDEN = generated.ROOT / "examples" / "replies"
 SLOW = Limits(user_rate=1)
@@ -70,6 +71,7 @@ REFUSED_WITH_400: dict[str, Any] = {
 }
 REPLY_CASES: dict[str, tuple[int, Provoke]] = {
     "200": (200, sends(event(1), [event(1), event(2)])),
+    "200-segment": (200, sends(batch(message(1), message(2, channel_id=None), message(1)), path="/v1/batch")),
     "207": (207, sends([event(1), BAD, event(2)])),
     "400": (400, sends([])),
     "401": (401, sends(event(), key="nobody")),

@@ -19,6 +19,7 @@ from infra.runtime.errors import Undelivered
 from infra.runtime.health import Check, Health
 from infra.runtime.kafka import Headers
 from ingest.app import create_app
+from ingest.dead_letters import DeadLetters
 from ingest.dedupe import Seen
 from ingest.framer import Framer
 from ingest.held_log import Unanswered
@@ -38,12 +39,20 @@ class ScriptedDeliveries:
         self.records: list[tuple[str, int, bytes]] = []
         #: Headers of those records that have any, by their place among them.
         self.headers: dict[int, Headers] = {}
+        #: Key, headers and value of each record that has a key.
+        self.letters: list[tuple[str, dict[str, Any], bytes]] = []
         self.open: list[asyncio.Future[None]] = []
         self.quiet = False
         self.full = False
 
     def send(
-        self, topic: str, value: bytes | None, *, partition: int = -1, headers: Headers | None = None
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: Headers | None = None,
     ) -> "asyncio.Future[None]":
         if self.full:
             raise BufferError
@@ -51,6 +60,8 @@ class ScriptedDeliveries:
         if headers:
             self.headers[len(self.records)] = headers
         self.records.append((topic, partition, value))
+        if key is not None:
+            self.letters.append((key.decode(), dict(headers or []), value))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.quiet:
             self.open.append(future)
@@ -112,6 +123,7 @@ class Door:
             framer=self.framer,
             seen=self.seen,
             limiter=Limiter(self.settings.bucket_count),
+            letters=DeadLetters(self.deliveries, topic="dlq", partitions=8),
             clock=self.clock,
         )
         self.shelf = FakeShelf()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from infra.contracts.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from ingest import bodies
+from ingest.doors import DOORS
 from ingest.errors import Disconnected, Refused
 
 
@@ -103,9 +104,9 @@ def test_unknown_media_types(header):
 
 def test_one_many_and_lines_are_the_same_events():
     one, two = b'{"id":"a"}', b'{"id":"b"}'
-    assert [bytes(i) for i in bodies.parse_events(one, bodies.JSON).items] == [one]
-    assert [bytes(i) for i in bodies.parse_events(b" [%s , %s]" % (one, two), bodies.JSON).items] == [one, two]
-    assert [bytes(i) for i in bodies.parse_events(one + b"\r\n\n" + two + b"\n", bodies.NDJSON).items] == [
+    assert [bytes(i) for i in bodies.parse_events(one).items] == [one]
+    assert [bytes(i) for i in bodies.parse_events(b" [%s , %s]" % (one, two)).items] == [one, two]
+    assert [bytes(i) for i in bodies.parse_lines(one + b"\r\n\n" + two + b"\n").items] == [
         one + b"\r",
         two,
     ]
@@ -113,12 +114,12 @@ def test_one_many_and_lines_are_the_same_events():
 
 def test_a_batch_says_something_about_all_its_events():
     body = b'{"batch":[{"id":"a"}],"sent_at":"2026-01-01T00:00:00Z","context":{"os":"x"},"historical":true}'
-    batch = bodies.parse_batch(body, bodies.JSON)
+    batch = bodies.parse_batch(body)
     assert [bytes(item) for item in batch.items] == [b'{"id":"a"}']
     assert batch.context == {"os": "x"}
     assert batch.historical
     assert batch.sent_at is not None
-    bare = bodies.parse_batch(b'{"batch":[1],"context":null,"sent_at":null}', bodies.JSON)
+    bare = bodies.parse_batch(b'{"batch":[1],"context":null,"sent_at":null}')
     assert (bare.context, bare.sent_at, bare.historical) == (None, None, False)
 
 
@@ -143,24 +144,20 @@ def test_a_batch_says_something_about_all_its_events():
 )
 def test_a_bad_batch_is_refused(body, status):
     with pytest.raises(Refused) as refused:
-        bodies.parse_batch(body, bodies.JSON)
+        bodies.parse_batch(body)
     assert refused.value.status == status
 
 
 @given(body=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_parsed_or_refused(body):
-    for parse, media in (
-        (bodies.parse_events, bodies.JSON),
-        (bodies.parse_events, bodies.NDJSON),
-        (bodies.parse_batch, bodies.JSON),
-    ):
+    for parse in (parser for parsers in DOORS.values() for parser in parsers.values()):
         try:
-            assert parse(body, media).items
+            assert parse(body).items
         except Refused as refused:
             assert refused.status == 400  # noqa: PT017 - the other outcome is a batch
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3), min_size=1))
 def test_an_array_is_cut_into_its_elements(elements):
-    items = bodies.parse_events(json.dumps(elements).encode(), bodies.JSON).items
+    items = bodies.parse_events(json.dumps(elements).encode()).items
     assert [json.loads(bytes(item)) for item in items] == elements

@@ -11,7 +11,8 @@ import pytest
 
 from infra.runtime.errors import PreconditionError, Unreachable
 from ingest.client import Backoff
-from ingest.imports import ImportSummary, LineProblem, import_files
+from ingest.importers.jsonl import JsonlFile
+from ingest.importers.run import ImportSummary, LineProblem, import_files
 from tests.unit.ingest.fake_ingest import FakeIngest, problem
 
 pytestmark = pytest.mark.unit
@@ -55,7 +56,7 @@ def run(ingest: FakeIngest, tmp_path: Path) -> Run:
             "batch_events": 50,
             "backoff": Backoff(first=0.001, longest=0.01, rng=random.Random(1)),
         }
-        return import_files(paths, **(defaults | settings))
+        return import_files(map(JsonlFile, paths), **(defaults | settings))
 
     return call
 
@@ -153,6 +154,7 @@ def test_bad_lines_are_reported_and_stop_nothing(run: Run, ingest: FakeIngest, t
     ]
     assert {one.path for one in problems} == {path}
     assert (summary.lines, summary.accepted, summary.refused, summary.exit_code) == (20, 16, 4, 1)
+    assert summary.events == {"message.sent": 17}  # one of them was refused there
 
 
 def test_a_dry_run_sends_and_remembers_nothing(run: Run, ingest: FakeIngest, tmp_path: Path) -> None:
@@ -178,8 +180,3 @@ def test_batches_stay_within_what_ingest_takes(run: Run, ingest: FakeIngest, tmp
     )
     assert len(ingest.stored) == 200
     assert max(len(json.dumps(batch, separators=(",", ":"))) for batch in ingest.batches) <= 500 * 1024
-
-
-def test_no_other_format_is_known(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such format"):
-        run(tmp_path / "a.log", file_format="irc")

@@ -10,21 +10,34 @@ from hypothesis import strategies as st
 from infra.contracts import codec
 from infra.contracts.events import Invalid, from_ms
 from infra.contracts.placement import time_of_id
-from ingest.jsonl import Line, parse, read_lines
+from ingest.importers.jsonl import JsonlFile, parse
+from ingest.importers.lines import Line
+from ingest.importers.passages import BEGINNING, Record
+from tests.unit.ingest.reading import plain
 
 pytestmark = pytest.mark.unit
 
 
-def _line(number: int, **fields: Any) -> Line:
+def _raw(**fields: Any) -> bytes:
     event = {"type": "message.sent", "channel_id": "c", "user_id": "u", "text": "hi", "time": "2020-01-01T00:00:00Z"}
-    raw = json.dumps({k: v for k, v in (event | fields).items() if v is not ...}).encode()
+    return json.dumps({k: v for k, v in (event | fields).items() if v is not ...}).encode()
+
+
+def _line(number: int, **fields: Any) -> Line:
+    raw = _raw(**fields)
     return Line(number, 0, len(raw), raw)
+
+
+def _parse(line: Line) -> Record:
+    record = parse(line)
+    assert record is not None
+    return record
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1)), st.integers(1, (1 << 32) - 1), st.text(max_size=50))
 def test_a_line_makes_the_same_id_each_time_and_it_carries_its_time(moment: datetime, number: int, text: str) -> None:
     time = moment.replace(tzinfo=UTC)
-    one, two = (parse(_line(number, time=time.isoformat(), text=text)) for _ in range(2))
+    one, two = (_parse(_line(number, time=time.isoformat(), text=text)) for _ in range(2))
     assert one == two
     assert time_of_id(one.id) == time.replace(microsecond=time.microsecond // 1000 * 1000)
     assert codec.decode(one.raw).id == one.id
@@ -32,25 +45,25 @@ def test_a_line_makes_the_same_id_each_time_and_it_carries_its_time(moment: date
 
 @given(st.lists(st.tuples(st.integers(1, 1 << 31), st.text(max_size=5)), min_size=2, unique_by=lambda pair: pair[0]))
 def test_lines_of_one_millisecond_sort_as_in_their_file(lines: list[tuple[int, str]]) -> None:
-    ids = [parse(_line(number, text=text)).id for number, text in sorted(lines)]
+    ids = [_parse(_line(number, text=text)).id for number, text in sorted(lines)]
     assert ids == sorted(set(ids))
 
 
 def test_what_a_line_says_decides_its_id_too() -> None:
-    assert parse(_line(7, text="a")).id != parse(_line(7, text="b")).id
-    assert parse(_line(7)).id != parse(_line(8)).id
+    assert _parse(_line(7, text="a")).id != _parse(_line(7, text="b")).id
+    assert _parse(_line(7)).id != _parse(_line(8)).id
 
 
 def test_an_id_of_its_own_is_kept() -> None:
     line = _line(1, id="mine")
-    assert parse(line).id == "mine"
-    assert parse(line).raw == line.raw
+    assert _parse(line).id == "mine"
+    assert _parse(line).raw == line.raw
 
 
 def test_events_of_a_channel_share_a_lane_and_others_follow_their_user() -> None:
-    assert parse(_line(1, user_id="a")).lane_of == parse(_line(2, user_id="b")).lane_of
+    assert _parse(_line(1, user_id="a")).lane_of == _parse(_line(2, user_id="b")).lane_of
     with_user = {"type": "session.started", "channel_id": ..., "text": ...}
-    assert parse(_line(1, user_id="a", **with_user)).lane_of == parse(_line(2, user_id="a", **with_user)).lane_of
+    assert _parse(_line(1, user_id="a", **with_user)).lane_of == _parse(_line(2, user_id="a", **with_user)).lane_of
 
 
 @pytest.mark.parametrize(
@@ -70,7 +83,7 @@ def test_events_of_a_channel_share_a_lane_and_others_follow_their_user() -> None
 )
 def test_a_bad_line_is_named_by_code_and_field(fields: dict[str, Any], code: str, field: str | None) -> None:
     with pytest.raises(Invalid) as caught:
-        parse(_line(1, **fields))
+        _parse(_line(1, **fields))
     assert (caught.value.code, caught.value.field) == (code, field)
 
 
@@ -80,16 +93,21 @@ def test_what_is_no_event_is_refused(raw: bytes | None) -> None:
         parse(Line(1, 0, 0, raw))
 
 
-def test_lines_are_read_with_their_places(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [b"", b"  \t"])
+def test_an_empty_line_says_nothing(raw: bytes) -> None:
+    assert parse(Line(1, 0, 0, raw)) is None
+
+
+def test_a_file_gives_a_passage_for_each_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'\xef\xbb\xbf{"a":1}\r\n\n  \n{"b":2}\n' + b"x" * 200_000 + b'\n{"last":1}')
-    lines = list(read_lines(path))
-    assert [line.raw for line in lines] == [b'{"a":1}', b"", b"", b'{"b":2}', None, b'{"last":1}']
-    assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert lines[-1].end == path.stat().st_size
-    for line in lines:
-        assert list(read_lines(path, line.end, line.number)) == lines[line.number :]
+    path.write_bytes(_raw(text="a") + b"\n\n" + _raw(text=3) + b"\n")
+    source = JsonlFile(path)
+    good, blank, bad = passages = list(source.read(BEGINNING))
+    assert (len(good.records), blank.blank, [one.field for one in bad.problems]) == (1, True, ["text"])
+    assert bad.end.offset == source.size
+    for number, passage in enumerate(passages, 1):
+        assert plain(source.read(passage.end)) == plain(passages[number:])
 
 
 def test_times_before_the_epoch_have_no_id() -> None:
-    assert time_of_id(parse(_line(1, time="1970-01-01T00:00:00Z")).id) == from_ms(0)
+    assert time_of_id(_parse(_line(1, time="1970-01-01T00:00:00Z")).id) == from_ms(0)

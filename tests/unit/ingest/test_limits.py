@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.contracts.control import Limits, Tenant
-from ingest.limits import BURST_SECONDS, Bucket, Limiter
+from ingest.buckets import BURST_SECONDS, Bucket
+from ingest.limits import Limiter
 
 WIDE = Limits(tenant_rate=10**9, user_rate=10**9, channel_rate=10**9)
 
@@ -28,7 +29,7 @@ def test_each_kind_of_limit_names_its_bucket():
             assert buckets.take("ada", "general", 0.0) is None
         empty = buckets.take("ada", "general", 0.0)
         assert empty is not None
-        assert (empty.rate, empty.wait()) == (1, 1)
+        assert (empty.limit, empty.rate, empty.wait(1)) == (rate.removesuffix("_rate"), 1, 1)
 
 
 def test_a_refused_event_takes_nothing():
@@ -66,7 +67,7 @@ def test_the_number_of_buckets_is_bounded_and_idle_ones_go_first():
 
 @given(rate=st.integers(1, 50), waits=st.lists(st.floats(0, 5), min_size=1, max_size=200))
 def test_no_schedule_gets_more_than_burst_and_rate(rate, waits):
-    bucket, now, taken = Bucket(rate, 0.0), 0.0, 0
+    bucket, now, taken = Bucket("user", rate, 0.0), 0.0, 0
     for wait in waits:
         now += wait
         bucket.refill(now)
@@ -74,4 +75,4 @@ def test_no_schedule_gets_more_than_burst_and_rate(rate, waits):
             bucket.tokens -= 1
             taken += 1
         assert taken <= rate * (BURST_SECONDS + now) + 1e-6
-        assert bucket.wait() >= 1
+        assert bucket.wait(1) >= 1

@@ -86,11 +86,14 @@ def test_what_the_router_makes_of_any_record_balances(value):
         assert m.accepted == m.events + m.signals + m.held + m.blocked + m.dlq + m.duplicates
 
 
-def test_heartbeats_and_letters_of_history_are_no_outputs_of_an_input_record():
+def test_heartbeats_and_letters_of_ingest_and_history_are_no_outputs_of_an_input_record():
     beat = Kept(codec.encode(heartbeat(0, AT)), None, [(headers.KIND, headers.HEARTBEAT)])
     assert output_of("events", beat) is None
-    letter = Kept(b"x", b"events/0/1/-1", [(headers.SRC, b"ingest/0/1/0"), (headers.STAGE, b"history")])
-    assert output_of("dlq", letter) is None
+    for key, src, stage in (
+        (b"events/0/1/-1", b"ingest/0/1/0", b"history"),
+        (b"segment/acme/m-1/0a1b2c", b"ingest/0/-1/-1", b"ingest"),
+    ):
+        assert output_of("dlq", Kept(b"x", key, [(headers.SRC, src), (headers.STAGE, stage)])) is None
 
 
 @pytest.mark.parametrize(

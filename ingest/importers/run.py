@@ -1,7 +1,7 @@
-"""Imports files of events as history: several requests in flight, each channel in the file's order, and resumable.
+"""Imports sources of events as history: several requests in flight, each channel in the source's order, and resumable.
 
-Every line ends stored or reported with its number. A killed import goes on where ingest had confirmed everything; what
-is sent twice has the same id and adds nothing.
+Every line ends stored, counted as left out, or reported with its number. A killed import goes on where ingest had
+confirmed everything; what is sent twice has the same id and adds nothing.
 """
 
 import contextlib
@@ -14,23 +14,25 @@ from typing import Final
 
 import httpx
 
-from infra.contracts.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Invalid
+from infra.contracts.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from infra.runtime.clock import Clock, SystemClock
-from ingest.checkpoint import Checkpoint, Position
 from ingest.client.backoff import Backoff
 from ingest.client.wire import Wire
-from ingest.jsonl import Line, Record, parse, read_lines
+from ingest.importers.checkpoint import Checkpoint
+from ingest.importers.passages import BEGINNING, Passage, Position, Record, Source
 from ingest.lanes import Delivered, Lanes
 from ingest.progress import Advance
 
-FORMATS: Final = ("jsonl",)
 _BATCH_BYTES: Final = MAX_BATCH_BYTES - 1_024
 _SAVE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineProblem:
-    """Why a line was not stored: it breaks the contract, here or in ingest's eyes. `line` counts from 1."""
+    """Why a line was not stored: it breaks the contract, here or in ingest's eyes.
+
+    `line` counts from 1, in a Slack export the messages of a day; 0 is the whole file.
+    """
 
     path: Path
     line: int
@@ -41,7 +43,9 @@ class LineProblem:
 
 @dataclass(slots=True, kw_only=True)
 class ImportSummary:
-    """What an import came to. `bytes` and `lines` are those read now; `skipped` counts files imported before."""
+    """What an import came to. `skipped` counts sources imported before; all but `accepted`, `duplicates` and what
+    ingest refused is of what was read now: `events` by type, and what was `left_out` by kind.
+    """
 
     files: int = 0
     skipped: int = 0
@@ -51,6 +55,8 @@ class ImportSummary:
     refused: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    events: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def events_per_second(self) -> float:
@@ -64,12 +70,11 @@ class ImportSummary:
 
 
 def import_files(
-    paths: Iterable[Path],
+    sources: Iterable[Source],
     *,
     url: str,
     key: str,
     state_dir: Path,
-    file_format: str = "jsonl",
     dry_run: bool = False,
     force: bool = False,
     in_flight: int = 4,
@@ -82,25 +87,23 @@ def import_files(
     backoff: Backoff | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> ImportSummary:
-    """Send every line of the files as historical events; `key` needs scope `backfill`.
+    """Send everything in the sources as historical events; `key` needs scope `backfill`.
 
-    With `dry_run` lines are checked, and nothing is sent or remembered; with `force` files are read from their
+    With `dry_run` lines are checked, and nothing is sent or remembered; with `force` sources are read from their
     beginning, finished or not. `report` is told each bad line, on any thread; `progress` bytes done and in all.
     Raises `PreconditionError` when the key is refused and `Unreachable` after `patience` seconds without an answer;
     what was confirmed by then is remembered.
     """
-    if file_format not in FORMATS:
-        raise ValueError(f"no such format: {file_format}")
     clock = clock or SystemClock()
-    sources = list(paths)
-    tally = _Tally(sum(path.stat().st_size for path in sources), report, progress)
+    sources = list(sources)
+    tally = _Tally(sum(source.size for source in sources), report, progress)
     began = clock.monotonic()
     if dry_run:
-        for path in sources:
-            _check(path, tally)
+        for source in sources:
+            _check(source, tally)
     else:
         target = f"{url.rstrip('/')} {hashlib.sha256(key.encode()).hexdigest()}"
-        checkpoints = [Checkpoint.load(state_dir, path, target) for path in sources]
+        checkpoints = [Checkpoint.load(state_dir, source, target) for source in sources]
         with contextlib.closing(
             Wire(url, key, clock=clock, historical=True, timeout=timeout, connections=in_flight, transport=transport)
         ) as wire:
@@ -132,10 +135,18 @@ class _Tally:
             self.summary.accepted += delivered.accepted
             self.summary.duplicates += delivered.duplicates
 
-    def read(self, line: Line, before: int) -> None:
-        self.summary.lines += line.raw != b""
-        self.summary.bytes += line.end - before
-        self.passed(line.end - before, shown=self.summary.lines % 1_000 == 0)
+    def read(self, passage: Passage, before: int) -> None:
+        summary = self.summary
+        for problem in passage.problems:
+            self.bad(passage.path, passage.line, problem.code, problem.field, problem.message)
+        for record in passage.records:
+            summary.events[record.type] = summary.events.get(record.type, 0) + 1
+        for kind in passage.left_out:
+            summary.left_out[kind] = summary.left_out.get(kind, 0) + 1
+        summary.lines += not passage.blank
+        size = passage.end.offset - before
+        summary.bytes += size
+        self.passed(size, shown=summary.lines % 1_000 == 0)
 
     def passed(self, size: int, *, shown: bool = True) -> None:
         self._passed += size
@@ -143,38 +154,28 @@ class _Tally:
             self._progress(self._passed, self._total)
 
 
-def _check(path: Path, tally: _Tally) -> None:
-    """Hold every line to the contract."""
+def _check(source: Source, tally: _Tally) -> None:
+    """Hold everything to the contract."""
     before = 0
     tally.summary.files += 1
-    for line in read_lines(path):
-        _parsed(path, line, tally)
-        tally.read(line, before)
-        before = line.end
-    tally.passed(path.stat().st_size - before)
-
-
-def _parsed(path: Path, line: Line, tally: _Tally) -> Record | None:
-    """The event of a line; None for an empty line and for a bad one, which is reported."""
-    try:
-        return parse(line) if line.raw != b"" else None
-    except Invalid as invalid:
-        tally.bad(path, line.number, invalid.code, invalid.field, invalid.message)
-        return None
+    for passage in source.read(BEGINNING):
+        tally.read(passage, before)
+        before = passage.end.offset
+    tally.passed(source.size - before)
 
 
 @dataclass(eq=False, slots=True)
 class _Batch:
-    source: "_Source"
+    reading: "_Reading"
     first: Position
-    lines: list[int] = field(default_factory=list)
+    places: list[tuple[Path, int]] = field(default_factory=list)
     raws: list[bytes] = field(default_factory=list)
     size: int = 0
 
 
 @dataclass(eq=False, slots=True)
-class _Source:
-    """One file: how far it is read, and which batches of it are not settled yet."""
+class _Reading:
+    """One source: how far it is read, and which batches of it are not settled yet."""
 
     checkpoint: Checkpoint
     read: Position
@@ -189,7 +190,7 @@ class _Source:
 
 
 class _Sender:
-    """Reads files on the calling thread and hands batches to the lanes."""
+    """Reads sources on the calling thread and hands batches to the lanes."""
 
     def __init__(self, wire: Wire, tally: _Tally, lanes: int, batch_events: int, clock: Clock) -> None:
         self._wire = wire
@@ -204,42 +205,40 @@ class _Sender:
         lanes = Lanes[_Batch](
             self._wire, self._settle, count=self._count, patience=patience, clock=self._clock, backoff=backoff
         )
-        sources: list[_Source] = []
+        readings: list[_Reading] = []
         try:
             for checkpoint in checkpoints:
                 if checkpoint.finished and not force:
                     self._tally.summary.skipped += 1
                     self._tally.passed(checkpoint.position.offset)
                     continue
-                start = Position() if force else checkpoint.position
-                sources.append(_Source(checkpoint, start, self._clock.monotonic()))
-                self._send(sources[-1], lanes)
+                start = BEGINNING if force else checkpoint.position
+                readings.append(_Reading(checkpoint, start, self._clock.monotonic()))
+                self._send(readings[-1], lanes)
             lanes.drain()
         finally:
             lanes.abandon()
-            for source in sources:
-                source.save()
+            for reading in readings:
+                reading.save()
 
-    def _send(self, source: _Source, lanes: Lanes[_Batch]) -> None:
-        path, before = source.checkpoint.source, source.read.offset
+    def _send(self, reading: _Reading, lanes: Lanes[_Batch]) -> None:
+        source, before = reading.checkpoint.source, reading.read.offset
         self._tally.summary.files += 1
         self._tally.passed(before)
-        for line in read_lines(path, before, source.read.line):
-            record = _parsed(path, line, self._tally)
-            if record is not None:
-                self._add(source, line, record, lanes)
-            with source.lock:
-                source.read = Position(line.end, line.number)
-            self._tally.read(line, before)
-            before = line.end
-        # A batch holds lines of one file, so that its position can be told.
+        for passage in source.read(reading.read):
+            for record in passage.records:
+                self._add(reading, passage, record, lanes)
+            with reading.lock:
+                reading.read = passage.end
+            self._tally.read(passage, before)
+            before = passage.end.offset
+        # A batch holds records of one source, so that its position can be told.
         for lane, batch in sorted(self._filling.items()):
             lanes.put(lane, batch)
         self._filling.clear()
-        size = path.stat().st_size
-        self._tally.passed(size - before)
+        self._tally.passed(source.size - before)
 
-    def _add(self, source: _Source, line: Line, record: Record, lanes: Lanes[_Batch]) -> None:
+    def _add(self, reading: _Reading, passage: Passage, record: Record, lanes: Lanes[_Batch]) -> None:
         lane = record.lane_of % self._count
         batch = self._filling.get(lane)
         if batch is not None and (
@@ -248,21 +247,21 @@ class _Sender:
             lanes.put(lane, self._filling.pop(lane))
             batch = None
         if batch is None:
-            batch = self._filling[lane] = _Batch(source, Position(line.start, line.number - 1))
-            with source.lock:
-                source.open.add(batch)
-        batch.lines.append(line.number)
+            batch = self._filling[lane] = _Batch(reading, passage.start)
+            with reading.lock:
+                reading.open.add(batch)
+        batch.places.append((passage.path, passage.line))
         batch.raws.append(record.raw)
         batch.size += len(record.raw) + 1
 
     def _settle(self, batch: _Batch, delivered: Delivered) -> None:
         self._tally.stored(delivered)
-        source = batch.source
+        reading = batch.reading
         for index, drop in sorted(delivered.refused.items()):
-            self._tally.bad(source.checkpoint.source, batch.lines[index], drop.code, drop.field, drop.message)
-        with source.lock:
-            source.open.discard(batch)
+            self._tally.bad(*batch.places[index], drop.code, drop.field, drop.message)
+        with reading.lock:
+            reading.open.discard(batch)
         now = self._clock.monotonic()
-        if now - source.saved_at >= _SAVE_SECONDS:
-            source.saved_at = now
-            source.save()
+        if now - reading.saved_at >= _SAVE_SECONDS:
+            reading.saved_at = now
+            reading.save()

@@ -5,8 +5,7 @@ from typing import Final
 
 from infra.contracts import headers as h
 from infra.contracts.events import Invalid
-from infra.contracts.headers import Src
-from infra.runtime.kafka import Headers
+from infra.contracts.headers import Headers, Src
 
 #: The code of a failure that is our own fault.
 INTERNAL: Final = "internal"

@@ -1,0 +1,1 @@
+"""Brings history in from files: one module for each format, and one sender for all of them."""
