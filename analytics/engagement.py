@@ -105,13 +105,16 @@ def parsed(records: DataFrame, held_topic: str) -> DataFrame:
 
 
 def deduplicated(events: DataFrame) -> DataFrame:
-    """Each (tenant, id) once within the watermark's delay; what lies behind the watermark is dropped and counted."""
+    """Each (tenant, id, outcome) once within the watermark's delay; what lies behind it is dropped and counted.
+
+    The outcome, because an event that is released after it was held is counted as both.
+    """
     delay = f"{int(WATERMARK_DELAY.total_seconds())} seconds"
     return (
         events.withWatermark("time", delay)
         # Above the watermark because it names the time; any lower, Spark would parse the JSON once more a condition.
         .where(fn.col("time").isNotNull())
-        .dropDuplicatesWithinWatermark(["tenant", "id"])
+        .dropDuplicatesWithinWatermark(["tenant", "id", "outcome"])
     )
 
 

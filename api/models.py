@@ -74,6 +74,8 @@ class MessageBody(Model):
     message_id: str
     sent_at: datetime
     deleted: bool = False
+    blocked: bool = False
+    """A moderator took it away; `deleted` is set as well."""
     id: str | None = None
     time: datetime | None = None
     received_at: datetime | None = None
@@ -84,6 +86,8 @@ class MessageBody(Model):
     reply_to: str | None = None
     text: str | None = None
     is_bot: bool | None = None
+    late: bool | None = None
+    """A moderator released it, after it had been held."""
     properties: dict[str, Any] | None = None
     edited: bool = False
     edited_at: datetime | None = None
@@ -210,6 +214,24 @@ class HeldVerdictBody(BaseModel):
     severity: str = "medium"
 
 
+class DecisionBody(Model):
+    """One decision of a moderator."""
+
+    id: str
+    verb: str
+    """`release`, `reject` or `block`."""
+    decided_at: datetime
+    decided_by: str
+    """Name of the key and the start of its hash."""
+    channel_id: str | None = None
+    message_id: str
+    held_event_id: str | None = None
+    user_id: str | None = None
+    rule: str | None = None
+    moderator: str | None = None
+    reason: str | None = None
+
+
 class HeldBody(Model):
     """One event that was held or blocked."""
 
@@ -222,7 +244,13 @@ class HeldBody(Model):
     received_at: datetime | None = None
     verdict: HeldVerdictBody
     src: str | None = None
+    state: str
+    """`waiting`, `released` or `rejected`; hiding wins where both were decided."""
+    message_id: str
+    event_id: str
     text: str | None = None
+    """Only with scope `moderate`."""
+    decisions: list[DecisionBody] = Field(default_factory=list)
     """Only with scope `moderate`."""
 
 
@@ -231,6 +259,41 @@ class HeldListBody(Model):
 
     day: str
     held: list[HeldBody]
+    more: bool
+    decide_at: str
+    """Where ingest takes decisions: `POST {decide_at}/v1/held/{held_id}/release`."""
+
+
+class RecordOfUserBody(Model):
+    """What became of a user's events in the last days; each kind up to `most`, beyond which it is not counted on."""
+
+    user_id: str
+    days: int
+    held: int
+    blocked: int
+    """By a rule."""
+    released: int
+    rejected: int
+    taken_down: int
+    """By a moderator, after the fact."""
+    more: bool
+
+
+class HeldOneBody(Model):
+    """One event that was held or blocked, what was said before it and what else its user did."""
+
+    held: HeldBody
+    context: list[MessageBody]
+    """Up to ten messages before it in its channel, newest first."""
+    record: RecordOfUserBody
+    decide_at: str
+
+
+class DecisionsBody(Model):
+    """The audit trail of one UTC day, newest first."""
+
+    day: str
+    decisions: list[DecisionBody]
     more: bool
 
 

@@ -123,7 +123,7 @@ async def _look_in_held(state: State, tenant: str, event_id: str, trail: _Trail)
     trail.looked.append(f"held messages of {', '.join(sorted(days))}")
     reads = (state.database.execute(tables.HELD_MESSAGE, (tenant, day, event_id)) for day in sorted(days))
     for rows in await asyncio.gather(*reads):
-        for _, envelope, verdict, src in rows:
+        for _, envelope, verdict, src, *_ in rows:
             trail.event = msgspec.json.decode(envelope, type=Event)
             trail.verdict = msgspec.json.decode(verdict, type=Verdict)
             trail.outcome = "held" if trail.verdict.action is Action.HOLD else "blocked"
@@ -152,12 +152,16 @@ async def _look_in_log(state: State, tenant: str, event_id: str, trail: _Trail) 
     extent = "to its end" if searched.whole else "and stopped at the bound of one trace"
     trail.looked.append(f"{searched.records} records of the log from {since.isoformat()} {extent}")
     trail.records = searched.found
+    # One that was released was held first.
+    accepted = trail.outcome == "events" or any(found.outcome == "events" for found in searched.found)
     for found in searched.found:
         trail.outcome = found.outcome
         trail.event = found.event or trail.event
         trail.verdict = found.verdict or trail.verdict
         trail.src = found.src or trail.src
         trail.rule = found.rule or trail.rule
+    if accepted:
+        trail.outcome = "events"
 
 
 async def _look_in_archive(state: State, tenant: str, event_id: str, trail: _Trail) -> None:
@@ -247,6 +251,8 @@ def _history(state: State, trail: _Trail) -> dict[str, Any] | None:
 
 
 def _state_of(row: Row) -> str:
+    if row.blocked:
+        return "blocked"
     if row.deleted:
         return "deleted"
     if not row.visible:

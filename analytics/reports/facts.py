@@ -15,11 +15,11 @@ from pyspark.sql import functions as fn
 
 from analytics.reports.spans import Span
 from infra.contracts.archive import EVENTS, FIRST, HELD, ArchiveTable
-from infra.contracts.events import MESSAGE_DELETED
+from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_DELETED
 from infra.contracts.records import Action
 
 #: Types that take a message away, whoever sends them.
-REMOVALS: Final = frozenset({MESSAGE_DELETED})
+REMOVALS: Final = frozenset({MESSAGE_BLOCKED, MESSAGE_DELETED})
 #: Copies of one event may carry different corrected times, and so stand in different days: never further apart.
 APART: Final = timedelta(days=1)
 _KEPT: Final = ("tenant", "id", "type", "time", "channel_id", "message_id", "is_bot", "historical")

@@ -21,6 +21,7 @@ from api.live.rings import Ring
 from api.live.subscribers import Subscriber
 from api.settings import Live
 from infra.contracts import placement
+from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_EDITED, MESSAGE_SENT
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import LIVE_SENT
 
@@ -32,6 +33,8 @@ K = TypeVar("K", bound=Hashable)
 _AHEAD_SECONDS = 2.0
 #: How often a gap that opens while it is being closed is chased before the reader is told of it.
 _CHASES = 3
+#: Types that carry what a block takes away.
+_CONTENT = frozenset({MESSAGE_SENT, MESSAGE_EDITED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,9 @@ class Hub:
         first: dict[tuple[str, str], Record] = {}
         for record in missed:
             first.setdefault(record.copy_of, record)
-        missed = list(first.values())
+        # What was taken away meanwhile is not shown once more on its way to that.
+        blocked = {record.message_id for record in missed if record.type == MESSAGE_BLOCKED}
+        missed = [r for r in first.values() if r.message_id not in blocked or r.type not in _CONTENT]
         self._at().learn(known)
         self._token = None
         opening = self._attach(subscriber, True)

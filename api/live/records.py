@@ -28,6 +28,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     id: str
     message_id: str
     value: bytes
+    #: Released by a moderator.
+    late: bool = False
 
     @property
     def copy_of(self) -> tuple[str, str]:
@@ -46,6 +48,7 @@ class _Head(msgspec.Struct):
     tenant: str | None = None
     channel_id: str | None = None
     message_id: str | None = None
+    late: bool | None = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -81,6 +84,7 @@ class Decoder:
             head.message_id or head.id,
             # A line break inside valid JSON is white space; in an SSE data line it would end the data.
             value if b"\n" not in value and b"\r" not in value else value.replace(b"\n", b" ").replace(b"\r", b" "),
+            bool(head.late),
         )
 
     def _origin(self, pairs: list[tuple[str, bytes | None]] | None) -> tuple[Source | None, tuple[int, int]]:

@@ -14,6 +14,7 @@ from infra.contracts.control import ApiKey, Scope, Tenant
 from infra.contracts.ledger import Minute, Stage, State
 from infra.contracts.problems import Accepted, Problem
 from infra.contracts.records import Accounting, Action, Held, Judged, Severity, Verdict
+from infra.contracts.review import Decision, Verb, decision_id
 from infra.contracts.rules import BlockList, Flood, Links, Rules, RuleSet
 from infra.contracts.rules import Scope as RuleScope
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parent
 _SCHEMAS: dict[str, Any] = {
     "event": e.Event,
     "held": Held,
+    "decision": Decision,
     "judged": Judged,
     "accounting": Accounting,
     "ledger_minute": Minute,
@@ -79,6 +81,18 @@ def examples() -> dict[str, Any]:
         "records/ingest.json": [stamped, msgspec.structs.replace(stamped, id=_REPLY, reply_to=_MESSAGE, text="Yes.")],
         "records/events.json": stamped,
         "records/held.json": Held(event=stamped, verdict=verdict),
+        "records/decision.json": Decision(
+            id=decision_id("demo", Verb.RELEASE, "general", sent.id),
+            tenant="demo",
+            verb=Verb.RELEASE,
+            decided_at=_AT + timedelta(hours=1),
+            decided_by="desk 2cf24dba5fb0",
+            channel_id=sent.channel_id,
+            message_id=sent.id,
+            held=Held(event=stamped, verdict=verdict),
+            moderator="eve",
+            reason="a quotation",
+        ),
         "records/verdicts.json": Judged(
             tenant="demo",
             event_id=sent.id,

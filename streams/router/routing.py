@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from infra.contracts import codec, placement, topics
+from infra.contracts import codec, placement, review, topics
 from infra.contracts import headers as h
 from infra.contracts.dead_letters import INTERNAL, MAX_BYTES, letter_headers
-from infra.contracts.events import Event, Invalid, to_ms
+from infra.contracts.events import Event, Invalid, check_type, to_ms
 from infra.contracts.headers import Src
 from infra.contracts.records import Accounting, Action, Held, Judged, Outcome
 from infra.contracts.topics import Topic
@@ -23,6 +23,8 @@ from infra.runtime.kafka import Headers
 from infra.runtime.settings import Kafka
 from infra.runtime.telemetry import RULES_VERSION
 from streams.router.book import RuleBook, Ruling
+from streams.router.decisions import STAGE as DECISION
+from streams.router.decisions import is_decision, outputs_of
 from streams.router.deliveries import Output
 from streams.router.steps.folding import fold
 from streams.router.steps.judging import JUDGED, Judgement
@@ -95,12 +97,17 @@ class Router:
             self._blame(routed, record, h.WHOLE, record.value or b"", error)
         else:
             routed.accepted = len(elements)
-            self._route_elements(routed, record, elements, prefix, memory)
+            if is_decision(record.headers):
+                self._route_decisions(routed, record, elements, prefix)
+            else:
+                self._route_elements(routed, record, elements, prefix, memory)
         routed.outputs.append(self._account(routed, record, prefix))
         return routed
 
     def remember(self, record: Record, memory: Memory) -> None:
         """Take the record into the memory as `route` does, without outputs."""
+        if is_decision(record.headers):
+            return  # what it lets through was remembered when it was said
         try:
             elements = self._split(record)
         except Invalid:
@@ -129,6 +136,7 @@ class Router:
             stage = "decode"
             try:
                 event = codec.decode(raw)
+                check_type(event.type)
                 stage = "stamp"
                 tenant = event.tenant
                 if tenant is None or tenant != known:
@@ -162,6 +170,20 @@ class Router:
             self._versions[ruling.tenant] = ruling.version
             RULES_VERSION.labels(self._source, ruling.tenant).set(ruling.version)
         return ruling
+
+    def _route_decisions(self, routed: Routed, record: Record, elements: list[msgspec.Raw], prefix: bytes) -> None:
+        """Carry decisions out. Each counts as the one event that it becomes."""
+        for index, raw in enumerate(elements):
+            try:
+                decision = review.decode(raw)
+                tenant = check_tenant(decision.tenant)
+                src = prefix + b"%d" % index
+                routed.outputs += outputs_of(decision, src, events=self._events, held=self._held)
+                routed.tally[tenant, "events"] += 1
+            except Invalid as refused:
+                self._bury(routed, record, index, bytes(raw), DECISION, refused)
+            except Exception as error:
+                self._blame(routed, record, index, bytes(raw), error)
 
     def _place(
         self,

@@ -133,6 +133,26 @@ async def test_replays_of_the_router_are_not_shown_twice() -> None:
         assert texts(await drain(stream)) == ["m0", "m1", "m2", "m3"]
 
 
+@pytest.mark.parametrize("preload", [0, 10_000])
+async def test_what_was_blocked_meanwhile_is_not_shown_to_a_reader_that_comes_back(preload: int) -> None:
+    log = FakeLog()
+    async with staged(log) as stage:
+        stream = stage.subscriber("a")
+        await stage.hub.open(stream, None)
+        log.append("a", "m0")
+        await stage.read_all()
+        token = (await drain(stream))[-1].token
+    log.append("a", "m1")
+    log.append("a", "e1", kind="message.edited", about="m1")
+    log.append("a", "m2")
+    log.append("a", "b1", kind="message.blocked", about="m1")
+    log.append("a", "b0", kind="message.blocked", about="m0")
+    async with staged(log, preload_records=preload) as stage:
+        opening = await stage.hub.open(stage.subscriber("a"), token)
+        assert opening.recovered is True
+        assert missed(stage, opening) == ["m2", "b1", "b0"]
+
+
 @pytest.mark.parametrize("preload", [0, 4, 10_000])
 async def test_a_reader_resumes_across_a_restart_and_a_replay_without_gap_or_double(preload: int) -> None:
     """From memory and from the log alike: the token knows what was seen, whatever the new process remembers."""
