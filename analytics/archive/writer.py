@@ -168,10 +168,15 @@ class Writer:
         log.warning("partitions.paused" if pause else "partitions.resumed", table=feed.name, rows=feed.rows)
 
     def _lead_back(self, feed: Feed) -> None:
-        """Read on where the table stands."""
+        """Read on where the table stands.
+
+        By assigning once more: a partition whose records were gone is not being fetched, and cannot be sought
+        (librdkafka's issue 2961).
+        """
         try:
-            for (topic, number), offset in feed.stand().items():
-                self._consumer.seek(TopicPartition(topic, number, OFFSET_BEGINNING if offset is None else offset))
+            places = [_place(partition, offset) for partition, offset in feed.stand().items()]
+            self._consumer.incremental_unassign(places)
+            self._consumer.incremental_assign(places)
         except (Unwritable, KafkaException) as error:
             log.warning("archive.astray", table=feed.name, error=str(error)[:500])  # the next step tries again
         else:
@@ -285,8 +290,8 @@ class Writer:
         for feed in {id(f): f for f in (self._fed_by[p.topic] for p in partitions)}.values():
             feed.table.refresh()
         for found in partitions:
-            base = self._fed_by[found.topic].assign((found.topic, found.partition))
-            found.offset = OFFSET_BEGINNING if base is None else base
+            partition = (found.topic, found.partition)
+            found.offset = _place(partition, self._fed_by[found.topic].assign(partition)).offset
         consumer.incremental_assign(partitions)
         for feed in self.feeds:
             if feed.name in self._retries:
@@ -320,3 +325,7 @@ class Writer:
 
     def _name(self, partition: Partition) -> str:
         return f"{partition[0].removeprefix(self._prefix)}/{partition[1]}"
+
+
+def _place(partition: Partition, offset: int | None) -> TopicPartition:
+    return TopicPartition(*partition, OFFSET_BEGINNING if offset is None else offset)

@@ -65,6 +65,7 @@ EVENT: Final = (
     Column("reaction", "string"),
     Column("is_bot", "boolean"),
     Column("historical", "boolean"),
+    Column("late", "boolean"),
     Column("source", "string"),
     Column("request_id", "string"),
     Column("properties", "string"),
