@@ -111,10 +111,11 @@ def _records(consumer: Consumer, partition: Partition, start: int, end: int) -> 
     consumer.assign([TopicPartition(*partition, start)])
     try:
         while consumer.position([TopicPartition(*partition)])[0].offset < end:
-            messages = consumer.consume(1_000, _TIMEOUT)
-            if not messages:
+            # `consume` alone would wait for as many as it may return.
+            first = consumer.poll(_TIMEOUT)
+            if first is None:
                 raise Unreachable("Kafka", "/".join(map(str, partition)), "Its records do not come; try again.")
-            for message in messages:
+            for message in (first, *consumer.consume(1_000, 0)):
                 if (error := message.error()) is not None:
                     raise KafkaException(error)
                 yield message

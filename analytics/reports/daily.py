@@ -22,7 +22,6 @@ _LABELS: Final = {
     "edited": "Edits",
     "deleted": "Deletes",
     "held": "Held",
-    "blocked": "Blocked",
     "reactions": "Reactions",
     "contributors": "Contributors",
     "active": "Active",
@@ -46,7 +45,12 @@ COLUMNS: Final = (
     _published("edited"),
     _published("deleted"),
     _published("held"),
-    _published("blocked"),
+    reports.Column(
+        name="blocked",
+        label="Blocked",
+        meaning="messages that a rule blocked, or a moderator since",
+        unit="messages",
+    ),
     _published("reactions"),
     reports.Column(name="joins", label="Joins", meaning="people joining a channel", unit="joins"),
     reports.Column(name="leaves", label="Leaves", meaning="people leaving a channel", unit="leaves"),
@@ -92,7 +96,8 @@ RANKED: Final = ("sent", "reactions")
 def daily(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
     """(tenant, section, key) and `COLUMNS`; what is only known of a tenant as a whole is null elsewhere."""
     counts, flags = _counts(), _flags()
-    people = facts.by_person(facts.happened(tables, span).where(~fn.col("is_bot")), counts, flags)
+    events = facts.moderated(facts.happened(tables, span)).where(~fn.col("is_bot"))
+    people = facts.by_person(events, counts, flags)
     rows = facts.by_section(people, counts, flags, ranked=RANKED)
     total = fn.col("section") == facts.TOTAL
     channel = fn.col("section") == facts.CHANNEL

@@ -15,14 +15,14 @@ from pyspark.sql import functions as fn
 
 from analytics.reports.spans import Span
 from infra.contracts.archive import EVENTS, FIRST, HELD, ArchiveTable
-from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_DELETED
+from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_DELETED, MESSAGE_EDITED, MESSAGE_SENT, OWN_TYPES
 from infra.contracts.records import Action
 
-#: Types that take a message away, whoever sends them.
+#: Types that take a message away: somebody deletes it, or a moderator blocks it.
 REMOVALS: Final = frozenset({MESSAGE_BLOCKED, MESSAGE_DELETED})
 #: Copies of one event may carry different corrected times, and so stand in different days: never further apart.
 APART: Final = timedelta(days=1)
-_KEPT: Final = ("tenant", "id", "type", "time", "channel_id", "message_id", "is_bot", "historical")
+_KEPT: Final = ("tenant", "id", "type", "time", "channel_id", "message_id", "is_bot", "historical", "late")
 
 TOTAL: Final = "total"
 CHANNEL: Final = "channel"
@@ -31,10 +31,11 @@ HOUR: Final = "hour"
 
 
 def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
-    """The events and held events of the span: the columns above, author, outcome, hour and `removed`.
+    """The events and held events of the span: the columns above, author, outcome, hour, `removed` and `taken_down`.
 
     Of several copies the first received counts, with its time. An hour is its number since the span's start. A message
-    is `removed` when anything in the archive deletes it, however much later.
+    is `removed` when anything in the archive deletes or blocks it, however much later, and `taken_down` if it was
+    blocked. What Hubbub itself writes to the log is nobody's doing and left out.
     """
     rows = _of_day(tables[EVENTS.name], EVENTS, span, fn.lit("events"))
     if HELD.name in tables:
@@ -46,9 +47,15 @@ def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
     return (
         rows.withColumn("target", fn.coalesce("message_id", "id"))
         .join(removed, ["tenant", "target"], "left")
-        .withColumn("removed", fn.coalesce("removed", fn.lit(False)))
+        .withColumns({name: fn.coalesce(name, fn.lit(False)) for name in ("removed", "taken_down")})
         .withColumn("hour", fn.floor((fn.unix_micros("time") - _micros(span)) / 3_600_000_000).cast("int"))
     )
+
+
+def moderated(events: DataFrame) -> DataFrame:
+    """What `happened`, with the moderators' last word: what they took down was blocked, and so were its edits."""
+    gone = fn.col("taken_down") & (fn.col("outcome") == "events") & fn.col("type").isin(MESSAGE_SENT, MESSAGE_EDITED)
+    return events.withColumn("outcome", fn.when(gone, "blocked").otherwise(fn.col("outcome")))
 
 
 def by_person(events: DataFrame, counts: Mapping[str, Column], flags: Mapping[str, Column]) -> DataFrame:
@@ -97,9 +104,9 @@ def _of_day(rows: DataFrame, table: ArchiveTable, span: Span, outcome: Column) -
         rows.where(fn.col("day").between(fn.lit(first - APART), fn.lit(last + APART)))
         .select(*_KEPT, fn.coalesce("user_id", "anonymous_id").alias("author"), outcome.alias("outcome"), *FIRST)
         .withColumn("copy", fn.row_number().over(order))
+        .where(~fn.col("type").isin(sorted(OWN_TYPES)))
         .where((fn.col("copy") == 1) & (fn.col("time") >= fn.lit(span.start)) & (fn.col("time") < fn.lit(span.end)))
-        .withColumn("is_bot", fn.coalesce("is_bot", fn.lit(False)))
-        .withColumn("historical", fn.coalesce("historical", fn.lit(False)))
+        .withColumns({name: fn.coalesce(name, fn.lit(False)) for name in ("is_bot", "historical", "late")})
         .drop("copy", *FIRST)
     )
 
@@ -108,8 +115,8 @@ def _removed(events: DataFrame, span: Span) -> DataFrame:
     since = span.utc_days[0] - APART
     return (
         events.where((fn.col("day") >= fn.lit(since)) & fn.col("type").isin(sorted(REMOVALS)))
-        .select("tenant", fn.col("message_id").alias("target"), fn.lit(True).alias("removed"))
-        .distinct()
+        .groupBy("tenant", fn.col("message_id").alias("target"))
+        .agg(fn.lit(True).alias("removed"), fn.max(fn.col("type") == MESSAGE_BLOCKED).alias("taken_down"))
     )
 
 

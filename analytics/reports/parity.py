@@ -1,6 +1,8 @@
 """`parity`: how far the numbers that were streamed are from an exact count, metric by metric.
 
-A count has to agree. The stream's number of people is an estimate: within three standard errors it agrees.
+A count has to agree. The stream's number of people is an estimate: within three standard errors it agrees. What a
+moderator does later the stream cannot know: it counts what was taken down since, and of what was released only what
+came in time.
 """
 
 from collections.abc import Mapping
@@ -29,6 +31,8 @@ STREAMED_SCHEMA: Final = StructType(
 _ERRORS: Final = 3
 #: The section with a row a metric.
 METRIC: Final = "metric"
+#: How many events came after a moderator released them.
+_LATE: Final = "late"
 
 COLUMNS: Final = (
     reports.Column(
@@ -37,7 +41,7 @@ COLUMNS: Final = (
     reports.Column(
         name="exact",
         label="Exact",
-        meaning="the same counted from the archive, without what was imported as history",
+        meaning="the same counted from the archive, without what was imported as history, before moderators decided",
         unit="its own",
     ),
     reports.Column(name="drift", label="Drift", meaning="streamed less exact", unit="its own"),
@@ -47,7 +51,8 @@ COLUMNS: Final = (
     reports.Column(
         name="allowed",
         label="Allowed",
-        meaning=f"how far streamed may be off: 0, and for people {_ERRORS} standard errors of {SKETCH_ERROR:.1%}",
+        meaning="how far streamed may be off: by what was released after it was held, and of people by "
+        f"{_ERRORS} standard errors of {SKETCH_ERROR:.1%} as well",
         unit="its own",
     ),
     reports.Column(name="channels", label="Channels", meaning="channels in which either has counted", unit="channels"),
@@ -109,7 +114,7 @@ def parity(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
 
 def _exact(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
     """Every measure as the stream counts it, by tenant and channel."""
-    counts = {m.name: counts_in(m) for m in COUNTS}
+    counts = {_LATE: fn.col("late"), **{m.name: counts_in(m) for m in COUNTS}}
     flags = {m.name: counts_in(m) for m in DISTINCTS}
     # Imported history takes a lane of its own, past the stream.
     live = facts.happened(tables, span).where(~fn.col("is_bot") & ~fn.col("historical"))
@@ -122,13 +127,19 @@ def _exact(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
 
 def _compared(exact: DataFrame, streamed: DataFrame) -> DataFrame:
     """(tenant, channel_id, metric): both numbers, their drift and whether it is more than allowed."""
-    both = _by_metric(exact, "exact").join(_by_metric(streamed, "streamed"), ["tenant", "channel_id", "metric"], "full")
+    place = ["tenant", "channel_id"]
+    both = (
+        _by_metric(exact, "exact")
+        .join(_by_metric(streamed, "streamed"), [*place, "metric"], "full")
+        .join(exact.select(*place, _LATE), place, "left")
+        .fillna(0, ["exact", "streamed", _LATE])
+    )
     people = fn.col("metric").isin([m.name for m in METRICS.values() if m.approximate])
+    error = fn.when(people, fn.ceil(fn.col("exact") * _ERRORS * SKETCH_ERROR)).otherwise(0)
     return (
-        both.fillna(0, ["exact", "streamed"])
-        .where((fn.col("exact") > 0) | (fn.col("streamed") > 0))
+        both.where((fn.col("exact") > 0) | (fn.col("streamed") > 0))
         .withColumn("drift", fn.col("streamed") - fn.col("exact"))
-        .withColumn("allowed", fn.when(people, fn.ceil(fn.col("exact") * _ERRORS * SKETCH_ERROR)).otherwise(0))
+        .withColumn("allowed", fn.col(_LATE) + error)
         .withColumn("is_off", fn.abs("drift") > fn.col("allowed"))
     )
 

@@ -128,4 +128,5 @@ class Past:
             offset=offset,
             appended_at=from_ms(message.timestamp()[1]),
             value=message.value(),
+            headers=message.headers(),  # type: ignore[arg-type] # typed wider than the list it is
         )

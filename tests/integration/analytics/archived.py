@@ -86,6 +86,10 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
             later = event.received_at + timedelta(seconds=random.randrange(1, 600))
             copy = msgspec.structs.replace(event, received_at=later, time=event.time + timedelta(seconds=2))
             facts.append((copy, outcome))
+    for number, event in enumerate(random.sample(sent, count // 100), start=count):
+        later = event.time + timedelta(hours=random.randrange(100))
+        about = {"tenant": event.tenant, "channel_id": event.channel_id, "message_id": event.target}
+        facts.append(fact(number, later, type="message.blocked", user_id="hubbub", **about))
     random.shuffle(facts)
     return facts
 
@@ -116,17 +120,24 @@ def _row(table: ArchiveTable, event: Event, outcome: str) -> tuple[Any, ...]:
     return tuple(values[name] for name in table.names)
 
 
-def recount(facts: Sequence[Fact], tenant: str, span: Span) -> dict[str, Any]:
+def recount(facts: Sequence[Fact], tenant: str, span: Span, *, moderated: bool = True) -> dict[str, Any]:
     """The figures of `daily`, its channels and its hours, counted one event after the other."""
     first: dict[tuple[bool, str | None, str], Fact] = {}
     for event, outcome in sorted(facts, key=lambda f: f[0].received_at or f[0].time):
         first.setdefault((outcome == "events", event.tenant, event.id), (event, outcome))
-    gone = {e.message_id for e, o in first.values() if e.tenant == tenant and e.type == "message.deleted"}
+    deleted, taken_down = (
+        {e.message_id for e, _ in first.values() if e.tenant == tenant and e.type == f"message.{how}"}
+        for how in ("deleted", "blocked")
+    )
     numbers: dict[tuple[str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
     people: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for event, outcome in first.values():
+    for event, judged in first.values():
         if event.tenant != tenant or event.is_bot or not span.start <= event.time < span.end:
             continue
+        if event.type == "message.blocked":
+            continue
+        gone = moderated and event.type in ("message.sent", "message.edited") and event.target in taken_down
+        outcome = "blocked" if gone and judged == "events" else judged
         hour = str((to_ms(event.time) - to_ms(span.start)) // 3_600_000)
         places = [("total", ""), ("hour", hour)]
         if event.channel_id is not None:
@@ -142,7 +153,7 @@ def recount(facts: Sequence[Fact], tenant: str, span: Span) -> dict[str, Any]:
             match event.type:
                 case "message.sent":
                     row["sent"] += 1
-                    row["net"] += event.target not in gone
+                    row["net"] += event.target not in deleted | taken_down
                     who["contributors"].add(event.author)
                 case "message.edited":
                     row["edited"] += 1

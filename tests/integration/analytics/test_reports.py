@@ -116,6 +116,22 @@ def test_net_forgets_what_was_deleted_a_week_later_by_a_bot(place: Place) -> Non
     assert (figures["sent"], figures["net"], figures["deleted"], figures["held"]) == (2, 1, 0, 1)
 
 
+def test_what_a_moderator_took_down_was_blocked_and_what_was_released_was_sent(place: Place) -> None:
+    span = Span(day=DAY, zone=UTC_ZONE)
+    later = NOON + timedelta(days=2)
+    about: dict[str, Any] = {"message_id": "e1", "type": "message.blocked", "user_id": "hubbub"}
+    write(
+        place.root, [fact(1, NOON), fact(2, NOON, user_id="bob"), fact(3, NOON, type="message.edited", message_id="e1")]
+    )
+    write(place.root, [fact(4, NOON, "held", user_id="eve")])
+    before = place.document("daily", span).figures
+    assert [before[n] for n in ("sent", "net", "edited", "blocked", "held", "contributors")] == [2, 2, 1, 0, 1, 2]
+    write(place.root, [fact(5, later, **about), fact(4, NOON, user_id="eve", late=True)])
+    after = place.document("daily", span).figures
+    assert [after[n] for n in ("sent", "net", "edited", "blocked", "held", "contributors")] == [2, 2, 0, 2, 1, 2]
+    assert place.document("daily", Span(day=later.date(), zone=UTC_ZONE)).figures["present"] == 0
+
+
 def test_a_day_without_events_is_a_day_of_zeros(place: Place) -> None:
     write(place.root, [fact(1, NOON), fact(2, NOON, "held")])
     document = place.document("daily", Span(day=date(2026, 4, 20), zone=UTC_ZONE))
@@ -164,7 +180,7 @@ def test_parity_finds_what_the_stream_missed_and_leaves_estimates_their_error(
     lived_in: Place, days: list[Fact], delta: SparkSession
 ) -> None:
     span = Span(day=DAY, zone=UTC_ZONE)
-    expected = recount(days, "acme", span)
+    expected = recount(days, "acme", span, moderated=False)
     rows = {"": expected["total"][""], **expected["channel"]}
     windows = [["acme", name, *(row.get(m.name, 0) for m in MEASURES)] for name, row in rows.items()]
     whole = windows[0]
@@ -203,3 +219,18 @@ def test_parity_leaves_out_what_was_imported_and_finds_windows_of_nothing(place:
     sent = next(row for row in found if row["key"] == "messages_sent")
     assert (sent["exact"], sent["drift"], sent["channels_off"], sent["worst"]) == (1, 0, 1, 5)
     assert next(row for row in found if row["section"] == facts.TOTAL)["off"] == 1
+
+
+def test_parity_allows_for_what_was_released_and_counts_what_was_taken_down(place: Place, delta: SparkSession) -> None:
+    about: dict[str, Any] = {"message_id": "e1", "type": "message.blocked", "user_id": "hubbub"}
+    write(place.root, [fact(1, NOON), fact(2, NOON, late=True), fact(3, NOON, **about), fact(2, NOON, "held")])
+    counts = {"sent": 1, "held": 1, "contributors": 1, "active": 1}
+    window = tuple(counts.get(m.name, 0) for m in MEASURES)
+    found = place.rows(
+        "parity",
+        Span(day=DAY, zone=UTC_ZONE),
+        streamed(delta, [("acme", "", *window), ("acme", "general", *window)]),
+    )
+    sent = next(row for row in found if row["key"] == "messages_sent")
+    assert (sent["exact"], sent["streamed"], sent["allowed"], sent["channels_off"]) == (2, 1, 1, 0)
+    assert next(row for row in found if row["section"] == facts.TOTAL)["off"] == 0
