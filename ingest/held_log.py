@@ -59,6 +59,7 @@ class HeldLog:
             "auto.offset.reset": "error",
             "fetch.wait.max.ms": 10,
             "queued.min.messages": 1,
+            "fetch.queue.backoff.ms": 1,  # else one record read is a second's rest before the next
         }
         self._consumer: Consumer | None = None
         self._turn = asyncio.Lock()

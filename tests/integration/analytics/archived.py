@@ -87,7 +87,7 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
             copy = msgspec.structs.replace(event, received_at=later, time=event.time + timedelta(seconds=2))
             facts.append((copy, outcome))
     for number, event in enumerate(random.sample(sent, count // 100), start=count):
-        later = event.time + timedelta(hours=random.randrange(100))
+        later = event.time + (start + span - event.time) * random.random()
         about = {"tenant": event.tenant, "channel_id": event.channel_id, "message_id": event.target}
         facts.append(fact(number, later, type="message.blocked", user_id="hubbub", **about))
     random.shuffle(facts)

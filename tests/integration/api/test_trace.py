@@ -116,6 +116,7 @@ async def test_a_blocked_message_is_found_with_its_verdict(
             msgspec.json.encode(event).decode(),
             msgspec.json.encode(VERDICT).decode(),
             "ingest/0/5/0",
+            "0/7",
             tenant,
             placement.day(event.time),
             event.id,
