@@ -53,6 +53,8 @@ def test_an_edit_a_reaction_and_a_delete_are_seen(hubbub):
     assert hubbub.send(*changes, key="server").status_code == 200
 
     def settled():
+        if len(texts(hubbub, "changes")) < 2:
+            return False
         newest, oldest = hubbub.read("/v1/channels/changes/messages")["messages"]
         return newest.get("deleted") and oldest["text"] == "hello" and oldest.get("reactions") == {"👍": 1}
 
