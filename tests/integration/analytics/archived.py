@@ -88,7 +88,7 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
             facts.append((copy, outcome))
     for number, event in enumerate(random.sample(sent, count // 100), start=count):
         later = event.time + (start + span - event.time) * random.random()
-        place = {"tenant": event.tenant, "channel_id": event.channel_id, "message_id": event.target}
+        place: dict[str, Any] = {"tenant": event.tenant, "channel_id": event.channel_id, "message_id": event.target}
         facts.append(fact(number, later, type="message.blocked", user_id="hubbub", **place))
     random.shuffle(facts)
     return facts
