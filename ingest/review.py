@@ -88,7 +88,8 @@ class Decisions:
 
     async def store(self, decision: Decision) -> bool:
         """Whether it is new; False for a repetition. Returns once it is stored. Raises `Refused` 503."""
-        key = seen_key(decision.tenant, decision.id)
+        # Apart from events: their ids are free, and a decision's can be worked out before it is made.
+        key = "/" + seen_key(decision.tenant, decision.id)
         if self._seen.stored(key) is not None:
             return False
         frame = self._seen.in_flight(key)

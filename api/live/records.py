@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.contracts import headers
-from infra.contracts.events import HEARTBEAT
+from infra.contracts.events import HEARTBEAT, OWN_TYPES
 from infra.contracts.topics import INGEST
 
 #: What a record costs beside its bytes.
@@ -33,8 +33,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def copy_of(self) -> tuple[str, str]:
-        """What two copies of one event have in common, wherever they stand in the log."""
-        return self.tenant, self.id
+        """What two copies of one event have in common, wherever they stand in the log.
+
+        A client that takes the id of one of Hubbub's own events makes no copy of it.
+        """
+        return self.tenant, f"/{self.id}" if self.type in OWN_TYPES else self.id
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from infra.contracts.codec import MAX_ENVELOPE_BYTES
-from infra.contracts.events import MESSAGE_SENT, ChannelId, Id, Invalid, Time, check
+from infra.contracts.events import ChannelId, Id, Invalid, Time, check
 from infra.contracts.records import Held
 
 #: A decision is at most its held event with the verdict, and a few hundred characters about who decided and why.
@@ -80,8 +80,8 @@ def decision_id(tenant: str, verb: Verb, channel_id: str | None, target: str) ->
 
 
 def hidden_by(held: Held) -> str:
-    """What rejecting this hides: the message it would have made. A held change hides nothing but itself."""
-    return held.event.target if held.event.type == MESSAGE_SENT else held.event.id
+    """What rejecting this hides: itself. It may name another's message as its own, which must not go with it."""
+    return held.event.id
 
 
 def entry_of(decision: Decision) -> Entry:

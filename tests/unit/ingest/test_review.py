@@ -55,6 +55,22 @@ async def test_a_decision_is_a_record_of_its_own_beside_its_channel(door, path, 
     assert decision.decided_by.startswith("moderate ")
 
 
+async def test_an_event_with_the_id_of_a_decision_does_not_stop_it(door):
+    """Such an id can be worked out by whoever knows the message."""
+    claimed = review.decision_id("acme", Verb.BLOCK, "general", "m")
+    assert (await door.post(event(id=claimed))).status_code == 200
+    reply = await door.post({"channel_id": "general"}, "/v1/messages/m/block", key="moderate")
+    assert reply.json() == {"accepted": 1, "duplicates": 0}
+
+
+async def test_rejecting_a_message_in_anothers_name_hides_the_message_alone(door):
+    impostor = msgspec.structs.replace(HELD, event=msgspec.structs.replace(HELD.event, message_id="somebodys"))
+    door.shelf.held[3, 42] = impostor
+    assert (await door.post({}, REJECT, key="moderate")).status_code == 200
+    (decision,) = stored(door)
+    assert decision.message_id == "h-1"
+
+
 async def test_a_block_names_its_channel(door):
     reply = await door.post({"channel_id": "general"}, "/v1/messages/a%2Fb/block", key="moderate")
     assert reply.status_code == 200
