@@ -58,7 +58,8 @@ async def held(
     scan = limit + 1 if standing is None else max(limit + 1, state.settings.held_scan)
     rows = await state.database.execute(tables.HELD_OF_DAY, (principal.tenant, on, scan))
     whole = Scope.MODERATE in principal.scopes
-    found = [entry(on, row, whole=whole) for row in rows if standing is None or standing_of(row) == standing]
+    known = [row for row in rows if _is_held(row)]
+    found = [entry(on, row, whole=whole) for row in known if standing is None or standing_of(row) == standing]
     return json(
         {
             "day": on,
@@ -82,7 +83,7 @@ async def held_one(held_id: PathId, principal: TenantReader, state: Shared) -> R
     except ValueError:
         raise not_found("held event") from None
     rows = await state.database.execute(tables.HELD_MESSAGE, (principal.tenant, place.day, place.event_id))
-    if not rows:
+    if not rows or not _is_held(rows[0]):
         raise not_found("held event")
     event = msgspec.json.decode(rows[0][1], type=Event)
     return json(
@@ -93,6 +94,11 @@ async def held_one(held_id: PathId, principal: TenantReader, state: Shared) -> R
             "decide_at": state.settings.ingest_url,
         }
     )
+
+
+def _is_held(row: Sequence[Any]) -> bool:
+    """Whether a row of `tables.HELD_OF_DAY` has its event: the log may know a decision and have forgotten the rest."""
+    return row[1] is not None
 
 
 def entry(day: str, row: Sequence[Any], *, whole: bool) -> dict[str, Any]:

@@ -108,6 +108,16 @@ async def test_what_is_not_held_is_404(client: Client, database: MemoryDatabase,
     assert (await get(client, f"/v1/held/{held_id}")).status_code == 404
 
 
+async def test_a_decision_without_its_event_spoils_no_list(client: Client, database: MemoryDatabase):
+    """History was written again from a log that had forgotten what was held."""
+    place = hold(database, 1)
+    lost = HeldId(DAY, "gone", 2, 7)
+    database.held["acme", DAY].append(("gone", None, None, None, None, line(Verb.RELEASE, "gone"), None))
+    body = (await get(client, "/v1/held")).json()
+    assert [entry["held_id"] for entry in body["held"]] == [place.encode()]
+    assert (await get(client, f"/v1/held/{lost.encode()}")).status_code == 404
+
+
 async def test_another_tenants_is_404_like_none(client: Client, database: MemoryDatabase):
     place = hold(database, 5)
     reply = await get(client, f"/v1/held/{place.encode()}", "stranger")
