@@ -83,7 +83,10 @@ class WordLists:
                     else:
                         self._literals.append((use.folded, use))
                 if not shields:
-                    bare |= {text.replace(" ", "") for text, _ in found if text}
+                    # As `may_hold` sees a text: with and without its digits and signs taken for letters.
+                    spellings = [text for text, _ in found if text]
+                    bare |= {text.replace(" ", "") for text in spellings}
+                    bare |= {_letters(text, signs) for text in spellings for signs in (False, True)}
         self._forms = _automaton({text: (len(text), tuple(found)) for text, found in uses.items()})
         # Beside the terms, the runs of letters behind which a drawn-out one may hide.
         letters = set("".join(bare))

@@ -139,6 +139,17 @@ def test_a_list_may_want_no_disguises() -> None:
         assert outcome(text, judge)[1] == "allow"
 
 
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [("1488", "so 1488!"), ("420", "4​20"), ("88", "88"), ("area 51", "Area  51?"), ("c4 now", "ç4 now")],
+)
+def test_numbers_of_a_term_are_found_as_numbers(term: str, text: str) -> None:
+    judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,)))
+    assert outcome(text, judge)[1] == "hold"
+    for other in ("1988", "4200", "area 52", "c4now5"):
+        assert outcome(other, judge)[1] == "allow", other
+
+
 def test_of_parts_of_words_only_lists_of_parts_are_found() -> None:
     judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=("spam",), whole_word=False))
     for text in ("antispammer", "xxsp4mxx", "xxspaaaamxx"):
