@@ -19,6 +19,9 @@ import msgspec
 #: Digits and signs that stand for a letter among letters. `1` may be an i or an l, and stays what it is.
 LEET: Final = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "€": "e", "!": "i"}
 _SIGNS: Final = "@$€!|"
+#: Punctuation that is part of a name or number, as all symbols are: "c++", "18+", "@everyone", "at&t".
+_NAMING: Final = "@#%&*"
+_SYMBOLS: Final = ("Sc", "Sm", "So")
 #: These end a sentence more often than they stand for a letter: they count between letters only.
 _BETWEEN: Final = "!|"
 #: A gap without white space of at most so many characters may be dropped.
@@ -99,6 +102,20 @@ def _canonical(char: str) -> str:
     if base.isascii() and base.isalpha():
         return base
     return char if char.isalnum() or char in _SIGNS else " "
+
+
+def signs_in(folded: str) -> set[str]:
+    """The signs without which this would say something else; punctuation is none of them."""
+    return {
+        char
+        for at, char in enumerate(folded)
+        if (
+            folded[at - 1 : at].isalnum() and folded[at + 1 : at + 2].isalnum()
+            if char in _BETWEEN
+            else char in _NAMING or unicodedata.category(char) in _SYMBOLS
+        )
+        and not CANON[ord(char)].isalnum()
+    }
 
 
 def readings(folded: str) -> Iterator[Reading]:

@@ -141,13 +141,38 @@ def test_a_list_may_want_no_disguises() -> None:
 
 @pytest.mark.parametrize(
     ("term", "text"),
-    [("1488", "so 1488!"), ("420", "4​20"), ("88", "88"), ("area 51", "Area  51?"), ("c4 now", "ç4 now")],
+    [("1488", "so 1488!"), ("420", "4\u200b20"), ("88", "88"), ("area 51", "Area  51?"), ("c4 now", "ç4 now")],
 )
 def test_numbers_of_a_term_are_found_as_numbers(term: str, text: str) -> None:
     judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,)))
     assert outcome(text, judge)[1] == "hold"
     for other in ("1988", "4200", "area 52", "c4now5"):
         assert outcome(other, judge)[1] == "allow", other
+
+
+@pytest.mark.parametrize(
+    ("term", "found", "other"),
+    [
+        ("$hit", "$hit shit $h1t", "hit the road"),
+        ("$ex", "$ex", "my ex"),
+        ("a$$", "a$$ A$$! ass", "a as @"),
+        ("sh!t", "sh!t shit", "sh t"),
+        ("c++", "c++ C++!", "vitamin c c+ abc++ c+-+"),
+        ("18+", "(18+)", "18 118+"),
+        ("@everyone", "@everyone @Everyone!", "everyone"),
+        ("at&t", "AT&T", "at t"),
+        ("🖕 you", "🖕 you", "you 🖕"),
+        ("kys!", "kys", "ky"),
+        ("🇫🇺🇨🇰", "fuck", "fu"),
+    ],
+)
+def test_without_its_signs_a_term_is_another(term: str, found: str, other: str) -> None:
+    judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,)))
+    words = [found] if " " in term else found.split()
+    assert [outcome(text, judge)[1] for text in words] == ["hold"] * len(words)
+    assert outcome(other, judge)[1] == "allow"
+    plain = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,), disguised=False))
+    assert outcome(other, plain)[1] == "allow"
 
 
 def test_of_parts_of_words_only_lists_of_parts_are_found() -> None:
