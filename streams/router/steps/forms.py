@@ -26,6 +26,8 @@ _SYMBOLS: Final = ("Sc", "Sm", "So")
 _BETWEEN: Final = "!|"
 #: A gap without white space of at most so many characters may be dropped.
 _NARROW: Final = 2
+#: Between two words of letters these make one of them, but not the word of all their letters: "he'll", "KY's".
+_APOSTROPHES: Final = frozenset("'`\u2018\u2019\u2032")
 #: So many letters that stand alone, equally far apart, are one word.
 _SPELLED: Final = 3
 #: Squared and regional letters, which no normalization turns into letters.
@@ -118,14 +120,17 @@ def signs_in(folded: str) -> set[str]:
     }
 
 
-def readings(folded: str) -> Iterator[Reading]:
-    """Every reading that differs from those before it; `plain` always."""
+def readings(folded: str, *, term: bool = False) -> Iterator[Reading]:
+    """Every reading that differs from those before it; `plain` always.
+
+    Of a `term`, also the one without its apostrophes, which many leave out; a text is read with those it has.
+    """
     words = _words(folded)
     yield _reading(Kind.PLAIN, _without_signs(words))
     read = [_leet(word) for word in words]
     if read != words:
         yield _reading(Kind.LEET, read)
-    glued = _glue(words)
+    glued = _glue(words, "" if term else folded)
     if len(glued) != len(words):
         yield _reading(Kind.GLUED, map(_leet, glued))
     spelled = _spell(glued)
@@ -182,18 +187,28 @@ def _leet(word: Word) -> Word:
     return read, gap
 
 
-def _glue(words: Iterable[Word]) -> list[Word]:
-    """Words with nothing but a little punctuation between them are one."""
+def _glue(words: Iterable[Word], folded: str) -> list[Word]:
+    """Words with nothing but a little punctuation between them are one, unless it is a single apostrophe."""
     found: list[Word] = []
-    pending: list[Cell] = []
-    for cells, gap in words:
-        pending.extend(cells)
-        if not 0 < gap <= _NARROW:
-            found.append((pending, gap))
+    pending: list[Word] = []
+    for word in words:
+        pending.append(word)
+        if not 0 < word[1] <= _NARROW:
+            _join_words(pending, folded, found)
             pending = []
     if pending:
-        found.append((pending, 0))
+        _join_words(pending, folded, found)
     return found
+
+
+def _join_words(run: list[Word], folded: str, found: list[Word]) -> None:
+    if len(run) == 2:
+        (before, gap), (behind, _) = run
+        last = before[-1]
+        if gap == 1 and folded[last.end : last.end + 1] in _APOSTROPHES and last.letter and behind[0].letter:
+            found.extend(run)
+            return
+    found.append(([cell for cells, _ in run for cell in cells], run[-1][1]))
 
 
 def _spell(words: Iterable[Word]) -> list[Word]:

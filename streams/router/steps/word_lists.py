@@ -182,7 +182,7 @@ def _forms(term: str, place: int, rule: BlockList | AllowList, shields: bool) ->
     signs = signs_in(folded)
     if signs or not any(map(str.isalnum, folded)):
         yield use("")
-    for reading in readings(folded):
+    for reading in readings(folded, term=True):
         if signs and (reading.kind is Kind.PLAIN or not signs <= LEET.keys()):
             continue
         text = "".join(char * run for char, run in zip(reading.text, reading.runs, strict=True))

@@ -175,6 +175,14 @@ def test_without_its_signs_a_term_is_another(term: str, found: str, other: str) 
     assert outcome(other, plain)[1] == "allow"
 
 
+def test_an_apostrophe_makes_no_other_word() -> None:
+    judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=("hell", "whore", "kys", "can't")))
+    for text in ("he'll", "he’ll", "who're", "KY's bourbon", "so he'll,", "('he'll')"):
+        assert outcome(text, judge)[1] == "allow", text
+    for text in ("k.y.s", "k-y-s", "k y s", "k'y's", "ky-s", "he.ll", "can't", "can’t", "cant"):
+        assert outcome(text, judge)[1] == "hold", text
+
+
 def test_of_parts_of_words_only_lists_of_parts_are_found() -> None:
     judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=("spam",), whole_word=False))
     for text in ("antispammer", "xxsp4mxx", "xxspaaaamxx"):
