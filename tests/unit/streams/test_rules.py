@@ -189,6 +189,10 @@ def test_personal_data_may_be_held_or_blocked() -> None:
         ({"kind": "flood", "id": "x", "action": "hold", "reason": "r", "messages": 5, "seconds": 601}, "seconds"),
         ({"kind": "repetition", "id": "x", "action": "mask", "reason": "r", "times": 5, "seconds": 60}, "action"),
         ({"kind": "horoscope", "id": "x"}, "kind"),
+        (
+            {"kind": "pattern", "id": "x", "action": "allow", "reason": "r", "patterns": ["x"], "shadow": True},
+            "shadow needs an action with a verdict",
+        ),
     ],
 )
 def test_a_rule_that_is_none_is_refused_with_the_field(rule: dict[str, Any], problem: str) -> None:
