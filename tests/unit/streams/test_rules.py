@@ -39,6 +39,19 @@ def test_an_expression_that_re2_does_not_take_is_refused_by_rule_and_reason(expr
         judge_by(pattern(expression))
 
 
+def test_expressions_that_are_too_much_together_are_refused_by_rule_and_reason() -> None:
+    expressions = [rf"(?:\pL{{1,15}}x){{5}}{number}" for number in range(16)]
+    judge_by(pattern(expressions[0]))
+    with pytest.raises(ValueError, match="rule pattern: its patterns together are more"):
+        judge_by(pattern(*expressions))
+
+
+def test_the_matches_of_a_rule_are_bounded_over_all_its_expressions() -> None:
+    found = judged("ab" * 800, judge_by(pattern("a", "b", action="hold")))
+    assert found is not None
+    assert found.verdicts[0].matches == 1_000
+
+
 @pytest.mark.parametrize(
     ("text", "hosts"),
     [
