@@ -1,7 +1,7 @@
 """`hubbub rules`: the rules messages are judged by, as data in the control topic."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
@@ -75,7 +75,7 @@ def apply(file: File, tenant: Whose = EVERYONE, why: Note = "") -> None:
         if newest is not None and newest.rules == rules.rules:
             note(f"nothing to do: these are the rules of version {newest.version}")
             return
-        _check_versions(file, rules, tenant, newest)
+        _check_versions(file, rules, tenant, newest, _newest_rules(log, tenant))
         _publish(log, tenant, rules.rules, why)
 
 
@@ -210,12 +210,23 @@ def _rules_of(found: Published | None) -> tuple[Rule, ...]:
     return built_in().rules if found is None else found.rules.rules or ()
 
 
-def _check_versions(file: Path, rules: Rules, tenant: str, newest: RuleSet | None) -> None:
+def _newest_rules(log: RuleLog, tenant: str) -> tuple[Rule, ...]:
+    """The rules that a new set of this tenant takes the place of: its own, everyone's or the built-in ones."""
+    from streams.router.book import built_in
+
+    for whose in (tenant, EVERYONE):
+        history = log.history(whose)
+        if history and (rules := history[-1].rules.rules) is not None:
+            return rules
+    return built_in().rules
+
+
+def _check_versions(file: Path, rules: Rules, tenant: str, newest: RuleSet | None, replaced: tuple[Rule, ...]) -> None:
     """What a verdict names must stay one thing, and nobody's change may get lost. Exit 1 otherwise."""
     version = newest.version if newest and newest.rules is not None else 0
     if rules.version not in (None, version) and rules.tenant in (None, tenant):
         raise _refused(file, ValueError(f"made from version {rules.version}, but {version} is the newest by now"))
-    known = {(rule.id, rule.version): rule for rule in (newest.rules or () if newest else ())}
+    known = {(rule.id, rule.version): rule for rule in replaced}
     for rule in rules.rules:
         if known.get((rule.id, rule.version), rule) != rule:
             raise _refused(file, ValueError(f"rule {rule.id} has changed, so its version must be above {rule.version}"))
@@ -268,15 +279,29 @@ def _archived(tenant: str, first: date, last: date, *, in_order: bool) -> "Itera
         raise PreconditionError(f"the archive cannot be read here: {error}. Install Hubbub's extras.") from error
     reader = archive.ArchiveReader(settings.Archive(), Runtime())
     names = ("id", "type", "time", "channel_id", "user_id", "anonymous_id", "message_id", "text", "is_bot")
+    columns = (*names, "late", "received_at")
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)
-        said = (
-            Said(tenant, Event(**{name: row[name] for name in names}), to_ms(row["received_at"]))
+        rows = (
+            row
             for table in (tables.EVENTS, tables.HELD)
-            for row in reader.rows(table, tenant=tenant, days=(day, day), columns=(*names, "received_at"))
+            for row in reader.rows(table, tenant=tenant, days=(day, day), columns=columns)
             if row["text"] is not None
         )
+        said = (
+            Said(tenant, Event(**{name: row[name] for name in names}), to_ms(row["received_at"])) for row in _once(rows)
+        )
         yield from sorted(said, key=lambda message: message.at_ms) if in_order else said
+
+
+def _once(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A day's rows, events before what was held: what a moderator released stands in both, and late in the first."""
+    released: set[str] = set()
+    for row in rows:
+        if row["id"] not in released:
+            yield row
+        if row["late"]:
+            released.add(row["id"])
 
 
 def _title(found: Published | None) -> str:

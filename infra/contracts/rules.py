@@ -106,6 +106,10 @@ class Pattern(_Judging, frozen=True, kw_only=True, tag="pattern"):
     patterns: Annotated[tuple[Expression, ...], Meta(min_length=1, max_length=100)]
     replacement: Replacement = "***"
 
+    def __post_init__(self) -> None:
+        if self.action == "allow" and self.shadow:
+            raise ValueError("shadow needs an action with a verdict: what allow lets pass is noted nowhere")
+
 
 class Personal(_Judging, frozen=True, kw_only=True, tag="personal"):
     """A kind of personal data. `region`: where phone numbers without + are dialled from."""

@@ -19,10 +19,15 @@ import msgspec
 #: Digits and signs that stand for a letter among letters. `1` may be an i or an l, and stays what it is.
 LEET: Final = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "€": "e", "!": "i"}
 _SIGNS: Final = "@$€!|"
+#: Punctuation that is part of a name or number, as all symbols are: "c++", "18+", "@everyone", "at&t".
+_NAMING: Final = "@#%&*"
+_SYMBOLS: Final = ("Sc", "Sm", "So")
 #: These end a sentence more often than they stand for a letter: they count between letters only.
 _BETWEEN: Final = "!|"
 #: A gap without white space of at most so many characters may be dropped.
 _NARROW: Final = 2
+#: Between two words of letters these make one of them, but not the word of all their letters: "he'll", "KY's".
+_APOSTROPHES: Final = frozenset("'`\u2018\u2019\u2032")
 #: So many letters that stand alone, equally far apart, are one word.
 _SPELLED: Final = 3
 #: Squared and regional letters, which no normalization turns into letters.
@@ -101,14 +106,31 @@ def _canonical(char: str) -> str:
     return char if char.isalnum() or char in _SIGNS else " "
 
 
-def readings(folded: str) -> Iterator[Reading]:
-    """Every reading that differs from those before it; `plain` always."""
+def signs_in(folded: str) -> set[str]:
+    """The signs without which this would say something else; punctuation is none of them."""
+    return {
+        char
+        for at, char in enumerate(folded)
+        if (
+            folded[at - 1 : at].isalnum() and folded[at + 1 : at + 2].isalnum()
+            if char in _BETWEEN
+            else char in _NAMING or unicodedata.category(char) in _SYMBOLS
+        )
+        and not CANON[ord(char)].isalnum()
+    }
+
+
+def readings(folded: str, *, term: bool = False) -> Iterator[Reading]:
+    """Every reading that differs from those before it; `plain` always.
+
+    Of a `term`, also the one without its apostrophes, which many leave out; a text is read with those it has.
+    """
     words = _words(folded)
     yield _reading(Kind.PLAIN, _without_signs(words))
     read = [_leet(word) for word in words]
     if read != words:
         yield _reading(Kind.LEET, read)
-    glued = _glue(words)
+    glued = _glue(words, "" if term else folded)
     if len(glued) != len(words):
         yield _reading(Kind.GLUED, map(_leet, glued))
     spelled = _spell(glued)
@@ -165,18 +187,28 @@ def _leet(word: Word) -> Word:
     return read, gap
 
 
-def _glue(words: Iterable[Word]) -> list[Word]:
-    """Words with nothing but a little punctuation between them are one."""
+def _glue(words: Iterable[Word], folded: str) -> list[Word]:
+    """Words with nothing but a little punctuation between them are one, unless it is a single apostrophe."""
     found: list[Word] = []
-    pending: list[Cell] = []
-    for cells, gap in words:
-        pending.extend(cells)
-        if not 0 < gap <= _NARROW:
-            found.append((pending, gap))
+    pending: list[Word] = []
+    for word in words:
+        pending.append(word)
+        if not 0 < word[1] <= _NARROW:
+            _join_words(pending, folded, found)
             pending = []
     if pending:
-        found.append((pending, 0))
+        _join_words(pending, folded, found)
     return found
+
+
+def _join_words(run: list[Word], folded: str, found: list[Word]) -> None:
+    if len(run) == 2:
+        (before, gap), (behind, _) = run
+        last = before[-1]
+        if gap == 1 and folded[last.end : last.end + 1] in _APOSTROPHES and last.letter and behind[0].letter:
+            found.extend(run)
+            return
+    found.append(([cell for cells, _ in run for cell in cells], run[-1][1]))
 
 
 def _spell(words: Iterable[Word]) -> list[Word]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from infra.contracts.rules import Links
@@ -9,12 +10,16 @@ from streams.router.steps.folding import Span
 from streams.router.steps.forms import CANON
 
 #: What a link can be made of; what ends a sentence or closes a bracket is not part of it.
-_WORD: Final = re.compile(r"[^\s<>\"'`(){}\[\]|,;*]+")
-_TRAILING: Final = ".,:;!?…"
+_WORD: Final = re.compile(r"[^\s<>\"'`(){}\[\]|,;*\u3002]+")
+_TRAILING: Final = ".,:;!?…_"
+#: The ideographic full stop, which browsers take for a dot; elsewhere it ends a sentence. Folding leaves no other.
+_STOP: Final = re.compile(r"(?<=[a-z0-9])\u3002(?=[a-z0-9])")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,15}://")
 _HOST_END: Final = re.compile(r"[/?#\\]")
+#: What no host holds, so that one begins or ends there; an underscore only at a label's edge.
+_BETWEEN: Final = re.compile(r"(?:[^\w.:@-]|(?<![^\W_])_|_(?![^\W_]))+")
 _LABEL: Final = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
-_INNER_DOT: Final = re.compile(r"\.\w")
+_INNER_DOT: Final = re.compile(r"[.\u3002]\w")
 #: A name without scheme, www and path is a link only under one of these: under others it may be a file or a full stop.
 _COMMON: Final = frozenset(
     "com net org info biz edu gov io gg co ai app dev xyz online site shop store club link click live top vip win tk "  # noqa: SIM905 - a line each would be a page
@@ -37,31 +42,43 @@ class Link(NamedTuple):
 
 def may_hold(text: str, signs: str) -> object:
     """Whether looking is worth while."""
-    return "." in signs and _INNER_DOT.search(text)
+    return ("." in signs or "\u3002" in signs) and _INNER_DOT.search(text)
 
 
 def find_links(text: str) -> list[Link]:
     """Every link in the text, and whatever could be one."""
     found: list[Link] = []
+    text = _STOP.sub(".", text)
     for match in _WORD.finditer(text):
         word = match.group()
         if "." not in word:
             continue
         word = word.rstrip(_TRAILING)
         scheme = _SCHEME.search(word)
-        start = scheme.start() if scheme else 0
-        rest = word[scheme.end() :] if scheme else word
-        end = _HOST_END.search(rest)
-        authority = rest[: end.start()] if end else rest
-        if scheme is None and "@" in authority:
+        begin = scheme.end() if scheme else 0
+        path = _HOST_END.search(word, begin)
+        end = path.start() if path else len(word)
+        at = word.rfind("@", begin, end)
+        if scheme is None and at >= 0:
             continue  # an e-mail address
-        before, _, behind = authority.rpartition("@")[2].rpartition(":")
-        host = (before if before and behind.isdigit() else behind).rstrip(".")  # `host:80` and `see:host`
-        bare = scheme is None and not host.startswith("www.") and end is None
-        if _is_host(host, bare):
-            span = (match.start() + start, match.start() + len(word))
-            found.append(Link(span, _decoded(host), not bare or host.rpartition(".")[2] in _COMMON))
+        parts = _parts(word, max(begin, at + 1), end)
+        for place, (first, last) in enumerate(parts):
+            before, _, behind = word[first:last].rpartition(":")
+            host = (before if before and behind.isdigit() else behind).rstrip(".")  # `host:80` and `see:host`
+            schemed = scheme if place == 0 else None
+            pathed = path if place == len(parts) - 1 else None
+            bare = schemed is None and not host.startswith("www.") and pathed is None
+            if _is_host(host, bare):
+                start, stop = schemed.start() if schemed else first, len(word) if pathed else last
+                span = (match.start() + start, match.start() + stop)
+                found.append(Link(span, _decoded(host), not bare or host.rpartition(".")[2] in _COMMON))
     return found
+
+
+def _parts(word: str, start: int, end: int) -> list[Span]:
+    """The stretches of this part of a word that may be hosts."""
+    cuts = [(start, start), *(cut.span() for cut in _BETWEEN.finditer(word, start, end)), (end, end)]
+    return [(first, last) for (_, first), (last, _) in pairwise(cuts) if first < last]
 
 
 def finder(rule: Links) -> Callable[[str], list[Span]]:

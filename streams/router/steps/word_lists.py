@@ -17,7 +17,7 @@ import ahocorasick
 
 from infra.contracts.rules import AllowList, BlockList
 from streams.router.steps.folding import Span, fold
-from streams.router.steps.forms import CANON, LEET, Kind, Reading, readings
+from streams.router.steps.forms import CANON, LEET, Kind, Reading, readings, signs_in
 
 #: Letters that hardly any word has twice in a row: twice is once drawn out. Others are from three on.
 _RARELY_DOUBLED: Final = frozenset("ahijkquvwxy")
@@ -72,7 +72,7 @@ class WordLists:
 
     def __init__(self, lists: Sequence[tuple[int, BlockList | AllowList]]) -> None:
         uses: dict[str, list[_Use]] = {}
-        self._literals: list[tuple[str, _Use]] = []
+        literals: dict[str, list[_Use]] = {}
         bare: set[str] = set()
         for place, rule in lists:
             for term, shields in _terms_of(rule):
@@ -81,16 +81,20 @@ class WordLists:
                     if text:
                         uses.setdefault(_squeeze(text)[0], []).append(use)
                     else:
-                        self._literals.append((use.folded, use))
+                        literals.setdefault(use.folded, []).append(use)
                 if not shields:
-                    bare |= {text.replace(" ", "") for text, _ in found if text}
+                    # As `may_hold` sees a text: with and without its digits and signs taken for letters.
+                    spellings = [text for text, _ in found if text]
+                    bare |= {text.replace(" ", "") for text in spellings}
+                    bare |= {_letters(text, signs) for text in spellings for signs in (False, True)}
         self._forms = _automaton({text: (len(text), tuple(found)) for text, found in uses.items()})
+        self._literals = _automaton({text: (len(text), tuple(found)) for text, found in literals.items()})
         # Beside the terms, the runs of letters behind which a drawn-out one may hide.
         letters = set("".join(bare))
         runs = {letter * (2 if letter in _RARELY_DOUBLED else _DRAWN_OUT) for letter in letters}
         self._bare = _automaton(dict.fromkeys(runs, False) | dict.fromkeys(bare, True))
         self._squeezed = _automaton({_squeeze(text)[0]: True for text in bare})
-        self.shields = any(use.shields for found in uses.values() for use in found)
+        self.shields = any(use.shields for found in (*uses.values(), *literals.values()) for use in found)
 
     def may_hold(self, folded: str, signs: str) -> bool:
         """Whether a term could be in this text, of which `signs` is all but letters and spaces.
@@ -107,7 +111,7 @@ class WordLists:
                 hit = next(self._bare.iter(letters), None)
                 if hit is not None and (hit[1] or self._drawn_out(letters)):
                     return True
-        return bool(self._literals) and any(text in folded for text, _ in self._literals)
+        return self._literals is not None and next(self._literals.iter(folded), None) is not None
 
     def _drawn_out(self, letters: str) -> bool:
         """Whether a term is there with each letter once, or behind what is no term."""
@@ -128,11 +132,11 @@ class WordLists:
         return Found({place: outermost(spans) for place, spans in terms.items()}, sorted(shields))
 
     def _matches(self, folded: str) -> Iterator[tuple[Span, _Use]]:
-        for text, use in self._literals:
-            at = folded.find(text)
-            while at >= 0:
-                yield (at, at + len(text)), use
-                at = folded.find(text, at + len(text))
+        for last, (length, uses) in self._literals.iter(folded) if self._literals is not None else ():
+            first = last + 1 - length
+            for use in uses:
+                if not use.whole_word or _stands_apart(folded, first, last):
+                    yield (first, last + 1), use
         if self._forms is None:
             return
         for reading in readings(folded):
@@ -160,7 +164,10 @@ def _terms_of(rule: BlockList | AllowList) -> Iterator[tuple[str, bool]]:
 
 
 def _forms(term: str, place: int, rule: BlockList | AllowList, shields: bool) -> Iterator[tuple[str, _Use]]:
-    """How the readings spell this term; an empty text if it has no letter."""
+    """How the readings spell this term; an empty text for as it is written, if it has no letter or if it has signs.
+
+    Without its signs a term is another one, so nothing that leaves them out is its form.
+    """
     folded = fold(term).text
     disguised = shields or not isinstance(rule, BlockList) or rule.disguised
     whole_word = shields or not isinstance(rule, BlockList) or rule.whole_word
@@ -172,11 +179,16 @@ def _forms(term: str, place: int, rule: BlockList | AllowList, shields: bool) ->
         return text, _Use(place, shields, only_own, whole_word, literal, folded, runs, marked, spelled)
 
     seen: set[str] = set()
-    for reading in readings(folded):
+    signs = signs_in(folded)
+    if signs or not any(map(str.isalnum, folded)):
+        yield use("")
+    for reading in readings(folded, term=True):
+        if signs and (reading.kind is Kind.PLAIN or not signs <= LEET.keys()):
+            continue
         text = "".join(char * run for char, run in zip(reading.text, reading.runs, strict=True))
         marked = tuple((at, folded[start]) for at, start in enumerate(reading.starts) if _is_marked(folded[start]))
         for written in [text] if marked else _with_ones(text):
-            if written not in seen:
+            if written and written not in seen:
                 seen.add(written)
                 yield use(written, marked)
         joined = text.replace(" ", "")
@@ -214,6 +226,12 @@ def _stands(reading: Reading, first: int, last: int, use: _Use, folded: str) -> 
     if letters * 2 < total or not (native or total >= _FOREIGN):
         return False
     return all(folded[reading.starts[first + place]] == char for place, char in use.marked)
+
+
+def _stands_apart(folded: str, first: int, last: int) -> bool:
+    """Whether no word goes on before or behind what is compared as it is written."""
+    before, behind = folded[first - 1 : first] if first else "", folded[last + 1 : last + 2]
+    return not (folded[first].isalnum() and before.isalnum()) and not (folded[last].isalnum() and behind.isalnum())
 
 
 def _alone(text: str, first: int, last: int) -> bool:

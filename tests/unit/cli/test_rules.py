@@ -101,6 +101,17 @@ def test_a_rule_that_changed_needs_another_version(tmp_path: Path, topic: RuleLo
     assert run("apply", file_of(tmp_path, {**RULE, "terms": ["worse"], "version": 2})).exit_code == 0
 
 
+def test_a_built_in_rule_that_changed_needs_another_version(tmp_path: Path, topic: RuleLog) -> None:
+    shown = msgspec.json.decode(run("show", "--json").stdout)
+    shown["rules"][0]["reason"] = "another"
+    for whose in ((), ("--tenant", "acme")):
+        refused = run("apply", file_of(tmp_path, *shown["rules"]), *whose)
+        assert refused.exit_code == 1
+        assert "rule threats has changed, so its version must be above 1" in refused.stderr
+    shown["rules"][0]["version"] = 2
+    assert run("apply", file_of(tmp_path, *shown["rules"])).exit_code == 0
+
+
 def test_a_tenants_rules_take_the_place_of_everyones_until_they_are_given_up(tmp_path: Path, topic: RuleLog) -> None:
     assert str(run("apply", file_of(tmp_path, RULE), "--tenant", "nobody").exception).startswith("there is no tenant")
     assert run("apply", file_of(tmp_path, RULE), "--tenant", "acme").exit_code == 0
@@ -167,6 +178,24 @@ def test_a_backtest_reads_the_archive_day_by_day(
     assert "SUCH AS" in run("backtest", file, "--tenant", "acme").stdout
     file.write_bytes(msgspec.json.encode({"rules": [RULE | {"kind": "flood"}]}))
     assert run("backtest", file).exit_code == 1
+
+
+def test_a_backtest_counts_a_released_message_once(
+    tmp_path: Path, topic: RuleLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reader:
+        def __init__(self, *_: Any) -> None: ...
+
+        def rows(self, table: Any, *, columns: Any, **_: Any) -> Any:
+            known = dict.fromkeys(columns) | {"type": "message.sent", "time": AT, "received_at": AT, "channel_id": "c"}
+            yield known | {"id": "released", "text": "bad", "late": True if table.name == "events" else None}
+            yield known | {"id": f"in {table.name}", "text": "fine"}
+
+    archive = SimpleNamespace(ArchiveReader=Reader, Archive=lambda: None)
+    monkeypatch.setattr(rules, "import_module", lambda _: archive)
+    file = file_of(tmp_path, RULE)
+    found = msgspec.json.decode(run("backtest", file, "--days", "1", "--json").stdout)
+    assert (found["messages"], found["rules"]) == (3, {"x": 1})
 
 
 def test_without_an_archive_the_command_says_so(

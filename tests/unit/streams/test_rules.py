@@ -39,6 +39,19 @@ def test_an_expression_that_re2_does_not_take_is_refused_by_rule_and_reason(expr
         judge_by(pattern(expression))
 
 
+def test_expressions_that_are_too_much_together_are_refused_by_rule_and_reason() -> None:
+    expressions = [rf"(?:\pL{{1,15}}x){{5}}{number}" for number in range(16)]
+    judge_by(pattern(expressions[0]))
+    with pytest.raises(ValueError, match="rule pattern: its patterns together are more"):
+        judge_by(pattern(*expressions))
+
+
+def test_the_matches_of_a_rule_are_bounded_over_all_its_expressions() -> None:
+    found = judged("ab" * 800, judge_by(pattern("a", "b", action="hold")))
+    assert found is not None
+    assert found.verdicts[0].matches == 1_000
+
+
 @pytest.mark.parametrize(
     ("text", "hosts"),
     [
@@ -69,6 +82,11 @@ def test_links_are_found_with_the_host_they_lead_to(text: str, hosts: list[str])
         (links(allowed=("apple.com",)), "https://аррle.com/", "[link]"),
         (links(allowed=("ok.example",)), "read main.rs and setup.py", None),
         (links(shorteners=True), "tinyurl.com/2p8 and T.CO/x", "[link] and [link]"),
+        (links(shorteners=True), "👉bit.ly/abc _bit.ly/abc_ url=bit.ly/a", "👉[link] _[link]_ url=[link]"),
+        (links(shorteners=True), "https://bit。ly/a https://bit.ly👈 https://bit．ly/b", "[link] [link]👈 [link]"),
+        (links(shorteners=True), "看。bit.ly/a。好 t.co=x.y/z ~bit.ly~", "看。[link]。好 [link]=x.y/z ~[link]~"),
+        (links(shorteners=True), "https://bit_ly/a 好。bit.lys/a", None),
+        (links(max_links=1), "https://a.example/?u=https://b.example", None),
         (links(max_links=1), "http://a.example http://b.example http://c.example", "[0] [link] [link]"),
         (links(max_links=0), "no link at all.ok", None),
     ],
@@ -189,6 +207,10 @@ def test_personal_data_may_be_held_or_blocked() -> None:
         ({"kind": "flood", "id": "x", "action": "hold", "reason": "r", "messages": 5, "seconds": 601}, "seconds"),
         ({"kind": "repetition", "id": "x", "action": "mask", "reason": "r", "times": 5, "seconds": 60}, "action"),
         ({"kind": "horoscope", "id": "x"}, "kind"),
+        (
+            {"kind": "pattern", "id": "x", "action": "allow", "reason": "r", "patterns": ["x"], "shadow": True},
+            "shadow needs an action with a verdict",
+        ),
     ],
 )
 def test_a_rule_that_is_none_is_refused_with_the_field(rule: dict[str, Any], problem: str) -> None:
@@ -222,6 +244,8 @@ def test_the_file_in_the_documents_is_one() -> None:
         (find_links, lambda n: ("a.b" * n)[:n]),
         (find_links, lambda n: ("http://" * n)[:n]),
         (find_links, lambda n: "." * n),
+        (find_links, lambda n: ("_.=" * n)[:n]),
+        (find_links, lambda n: ("a.b=" * n)[:n]),
         (find_links, lambda n: ("a.b/ " * n)[:n]),
         (lambda text: outcome(text, judge_by(pattern("(x+x+)+y"))), lambda n: "x" * n),
         (lambda text: outcome(text, judge_by(pattern("é"))), lambda n: ("é-" * n)[: n // 2]),

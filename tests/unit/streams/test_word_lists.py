@@ -139,6 +139,50 @@ def test_a_list_may_want_no_disguises() -> None:
         assert outcome(text, judge)[1] == "allow"
 
 
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [("1488", "so 1488!"), ("420", "4\u200b20"), ("88", "88"), ("area 51", "Area  51?"), ("c4 now", "ç4 now")],
+)
+def test_numbers_of_a_term_are_found_as_numbers(term: str, text: str) -> None:
+    judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,)))
+    assert outcome(text, judge)[1] == "hold"
+    for other in ("1988", "4200", "area 52", "c4now5"):
+        assert outcome(other, judge)[1] == "allow", other
+
+
+@pytest.mark.parametrize(
+    ("term", "found", "other"),
+    [
+        ("$hit", "$hit shit $h1t", "hit the road"),
+        ("$ex", "$ex", "my ex"),
+        ("a$$", "a$$ A$$! ass", "a as @"),
+        ("sh!t", "sh!t shit", "sh t"),
+        ("c++", "c++ C++!", "vitamin c c+ abc++ c+-+"),
+        ("18+", "(18+)", "18 118+"),
+        ("@everyone", "@everyone @Everyone!", "everyone"),
+        ("at&t", "AT&T", "at t"),
+        ("🖕 you", "🖕 you", "you 🖕"),
+        ("kys!", "kys", "ky"),
+        ("🇫🇺🇨🇰", "fuck", "fu"),
+    ],
+)
+def test_without_its_signs_a_term_is_another(term: str, found: str, other: str) -> None:
+    judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,)))
+    words = [found] if " " in term else found.split()
+    assert [outcome(text, judge)[1] for text in words] == ["hold"] * len(words)
+    assert outcome(other, judge)[1] == "allow"
+    plain = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=(term,), disguised=False))
+    assert outcome(other, plain)[1] == "allow"
+
+
+def test_an_apostrophe_makes_no_other_word() -> None:
+    judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=("hell", "whore", "kys", "can't")))
+    for text in ("he'll", "he’ll", "who're", "KY's bourbon", "so he'll,", "('he'll')"):
+        assert outcome(text, judge)[1] == "allow", text
+    for text in ("k.y.s", "k-y-s", "k y s", "k'y's", "ky-s", "he.ll", "can't", "can’t", "cant"):
+        assert outcome(text, judge)[1] == "hold", text
+
+
 def test_of_parts_of_words_only_lists_of_parts_are_found() -> None:
     judge = judge_by(BlockList(id="x", version=1, action="hold", reason="r", terms=("spam",), whole_word=False))
     for text in ("antispammer", "xxsp4mxx", "xxspaaaamxx"):
