@@ -115,7 +115,7 @@ class Job:
             self._runs.store(document, rendered(document))
             if report.as_windows and document.final and windows.is_window(span):
                 windows.publish(self._runs, document, span, self._clock.now())
-            self._runs.finish(document, digest, self._clock.now())
+            self._runs.finish(document, plan.snapshot.extent(span), digest, self._clock.now())
         log.info(
             "report.made",
             report=report.name,
@@ -136,7 +136,7 @@ class Job:
             tables[parity.STREAMED] = spark.createDataFrame(found, parity.STREAMED_SCHEMA)
         rows = counting.shown(report.query(tables, span), report.shapes).collect()
         return counting.documents(
-            report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.extent(span)
+            report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.versions
         )
 
     def _removals(

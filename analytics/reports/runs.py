@@ -92,10 +92,10 @@ class Runs:
         for name, body in bodies.items():
             self.execute(tables.PUT_REPORT_DOCUMENT, (*place, name, body))
 
-    def finish(self, document: Document, digest: str, now: datetime) -> None:
-        """Note that the report is made and stored."""
-        extent = msgspec.json.encode(document.archive).decode()
-        found = (now, document.as_of, document.complete, document.final, document.revision, digest, extent)
+    def finish(self, document: Document, extent: Extent, digest: str, now: datetime) -> None:
+        """Note that the report is made and stored, and from how much of the archive."""
+        archive = msgspec.json.encode(extent).decode()
+        found = (now, document.as_of, document.complete, document.final, document.revision, digest, archive)
         self.execute(tables.FINISH_REPORT_RUN, (*found, document.tenant, document.period, document.report))
 
     def document(self, tenant: str, report: str, day: date) -> Document:

@@ -46,10 +46,10 @@ class Place:
         return [row.asDict() for row in counted.collect()]
 
     def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
-        extent = Snapshot(self.reader, REPORTS[name].tables).extent(span)
+        versions = Snapshot(self.reader, REPORTS[name].tables).versions
         later = span.end + timedelta(hours=1)
         coverage = Coverage(as_of=later, at=later)
-        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, extent)
+        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
         return document
 
 
