@@ -51,8 +51,9 @@ def _archived(table: ArchiveTable, row: dict[str, Any]) -> Archived:
         fields[name] = msgspec.json.decode(fields[name]) if fields[name] else None
     outcome, verdict, rule = "events", None, row["rule"]
     if table is archive.HELD:
-        names = ("action", "rule", "reason", "matches")
-        verdict = msgspec.convert({n: row[n] for n in names} | {"version": row["rule_version"]}, Verdict)
+        names = ("action", "rule", "reason", "matches", "severity", "shadow")
+        given = {name: row[name] for name in names if row[name] is not None}
+        verdict = msgspec.convert(given | {"version": row["rule_version"]}, Verdict)
         rule = None
         outcome = "held" if verdict.action is Action.HOLD else "blocked"
     src = None

@@ -461,11 +461,10 @@ class ReportSectionBody(Model):
     """Rows beyond the list's bound."""
 
 
-class ReportExtentBody(Model):
-    """How much of the archive a report is made from."""
+class ReportSourceBody(Model):
+    """What a report was counted from: the versions of the archive's tables."""
 
     versions: dict[str, int]
-    rows: dict[str, int]
 
 
 class ReportBody(Model):
@@ -484,7 +483,7 @@ class ReportBody(Model):
     complete: bool
     final: bool
     revision: int
-    archive: ReportExtentBody
+    archive: ReportSourceBody
     columns: list[ReportColumnBody]
     headline: list[str]
     figures: dict[str, int | float | str | None]

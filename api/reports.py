@@ -54,15 +54,19 @@ async def report(
     wanted = chosen or preferred(request.headers.get("accept", "*/*"))
     if wanted is None:
         raise Refused(406, f"A report is {', '.join(_NAMES)}.")
-    place = (principal.tenant, name, period.isoformat(), wanted)
-    rows = await state.database.execute(tables.REPORT_DOCUMENT, place)
+    day = period.isoformat()
+    runs = await state.database.execute(tables.REPORT_RUNS, (principal.tenant, day, day))
+    # What a first run has stored and not finished is not there yet.
+    if not any(row[1] == name and row[4] is not None for row in runs):
+        raise not_found("report")
+    rows = await state.database.execute(tables.REPORT_DOCUMENT, (principal.tenant, name, day, wanted))
     if not rows:
         raise not_found("report")
     headers = {"Vary": "Accept"}
     if wanted == "html":
         headers["Content-Security-Policy"] = _PAGE_POLICY
     if wanted == "csv":
-        headers["Content-Disposition"] = f'attachment; filename="{name}-{period.isoformat()}.csv"'
+        headers["Content-Disposition"] = f'attachment; filename="{name}-{day}.csv"'
     return Response(rows[0][0], headers=headers, media_type=FORMATS[wanted])
 
 

@@ -2,7 +2,8 @@
 
 A day that is over is sorted by tenant and channel, so that a reader of one skips the others; a day that still grows
 only has its small files put together. Appends go on meanwhile: delta-rs lets them pass, and of two that put the same
-files together one is refused. Nothing is removed that a reader may still be at.
+files together one is refused. Nothing is removed that a reader may still be at. What cannot be done to one day or table
+is told, and the others are put in order all the same.
 """
 
 import os
@@ -53,11 +54,12 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
-    """What was done to one table. `skipped` are days that somebody else was at."""
+    """What was done to one table. `skipped` are days that somebody else was at, `failed` those that an error stopped."""
 
     table: str
     days: int
     skipped: int
+    failed: int
     files_before: int
     files_after: int
     bytes_before: int
@@ -84,12 +86,15 @@ def maintain(
     monotonic: Callable[[], float] = time.monotonic,
     advance: Advance | None = None,
 ) -> Maintained:
-    """Put one table in order. Raises `PreconditionError` without one, `Unreachable` when it cannot be written."""
+    """Put one table in order, as many of its days as can be.
+
+    Raises `PreconditionError` without one, `Unreachable` when it cannot be cleared of what was replaced.
+    """
     began = monotonic()
     delta = reader.open(table)
     before = files(delta)
     days = due(before, today, settings.target_bytes)
-    skipped = 0
+    skipped = failed = 0
     try:
         for number, day in enumerate(days):
             if advance is not None:
@@ -99,6 +104,10 @@ def maintain(
             except CommitFailedError as error:
                 skipped += 1
                 log.info("archive.day_skipped", table=table.name, day=day.day.isoformat(), error=str(error)[:200])
+                delta.update_incremental()
+            except (DeltaError, OSError) as error:
+                failed += 1
+                log.error("archive.day_failed", table=table.name, day=day.day.isoformat(), error=str(error)[:500])
                 delta.update_incremental()
         if advance is not None:
             advance(len(days), len(days))
@@ -113,6 +122,7 @@ def maintain(
         table=table.name,
         days=len(days),
         skipped=skipped,
+        failed=failed,
         files_before=len(before),
         files_after=len(after),
         bytes_before=sum(file.bytes for file in before),
@@ -148,24 +158,37 @@ def _put_together(delta: DeltaTable, table: ArchiveTable, due: Due, settings: Ar
 def maintain_all(
     archive: Archive, runtime: Runtime, settings: ArchiveWriter, today: date, advance: Advance | None = None
 ) -> Iterator[Maintained]:
-    """Put every table in order, one after the other. Raises as `maintain` does."""
+    """Put every table in order, one after the other. Raises as `maintain` does, once all others are done."""
     reader = ArchiveReader(archive, runtime)
+    failures: list[PreconditionError] = []
     for table in TABLES:
-        yield maintain(reader, table, settings, today=today, advance=advance)
+        try:
+            done = maintain(reader, table, settings, today=today, advance=advance)
+        except PreconditionError as error:
+            log.error("archive.not_maintained", table=table.name, error=str(error)[:500])
+            failures.append(error)
+        else:
+            yield done
+    if failures:
+        raise failures[0]
 
 
 def main() -> int:
-    """One round in a process of its own, as the archive role starts it: what it takes of memory goes with it."""
+    """One round in a process of its own, as the archive role starts it: what it takes of memory goes with it.
+
+    Returns 0, 1 when days could not be put in order, 3 when a table could not.
+    """
     os.nice(_NICE)
     runtime = Runtime()
     logs.configure(runtime, "archive")
+    failed = 0
     try:
         for done in maintain_all(Archive(), runtime, ArchiveWriter(), datetime.now(UTC).date()):
             log.info("archive.maintained", **{name: getattr(done, name) for name in Maintained.__slots__})
-    except PreconditionError as error:
-        log.warning("archive.not_maintained", error=str(error))
-        return 3
-    return 0
+            failed += done.failed
+    except PreconditionError:
+        return 3  # logged where it happened
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

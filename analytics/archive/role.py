@@ -50,10 +50,14 @@ def run() -> int:
     health.add("tables", writer.check_tables)
     health.add("gaps", writer.check_gaps)
     health.add("progress", progress)
+    upkept = Upkeep()
+    health.add("upkeep", upkept)
     health.report_lag(lambda: writer.lag)
     gc.freeze()
     upkeep = threading.Thread(
-        target=_keep_up, args=(ArchiveReader(archive, runtime), settings.maintain_seconds, stopping), name="upkeep"
+        target=_keep_up,
+        args=(ArchiveReader(archive, runtime), settings.maintain_seconds, stopping, upkept),
+        name="upkeep",
     )
     upkeep.start()
     server = serve(health, listen.host, listen.archive_port)
@@ -69,7 +73,24 @@ def run() -> int:
     return 0 if writer.fatal is None else 1
 
 
-def _keep_up(reader: ArchiveReader, seconds: float, stopping: threading.Event) -> None:
+class Upkeep:
+    """A check that holds unless the last round of maintenance failed."""
+
+    def __init__(self) -> None:
+        self._code = 0
+
+    def ended(self, code: int) -> None:
+        """A round has ended by itself, with this exit code."""
+        self._code = code
+        if code:
+            log.error("archive.upkeep_failed", code=code)
+
+    def __call__(self) -> Check:
+        told = f"the last round ended with {self._code}: run `hubbub archive maintain` to see why"
+        return Check(self._code == 0, told if self._code else "")
+
+
+def _keep_up(reader: ArchiveReader, seconds: float, stopping: threading.Event, upkept: Upkeep) -> None:
     """Show how large the tables are, and each `seconds` have them put in order by a process of its own."""
     _show(reader)
     while seconds and not stopping.wait(seconds):
@@ -77,7 +98,9 @@ def _keep_up(reader: ArchiveReader, seconds: float, stopping: threading.Event) -
         with subprocess.Popen([sys.executable, "-m", "analytics.archive.maintenance"]) as round_:
             while round_.poll() is None and not stopping.wait(0.5):
                 pass
-            if round_.poll() is None:
+            if (code := round_.poll()) is not None:
+                upkept.ended(code)
+            else:
                 round_.terminate()
                 try:
                     round_.wait(_GRACE_SECONDS)

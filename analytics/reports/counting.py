@@ -12,7 +12,7 @@ from analytics.reports.coverage import Coverage
 from analytics.reports.registry import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.reports import Cell, Column, Document, Extent, Section
+from infra.contracts.reports import Cell, Column, Document, Section, Source
 
 #: A row of a query as Python has it.
 Row = Mapping[str, Any]
@@ -35,7 +35,12 @@ def shown(rows: DataFrame, shapes: Iterable[Shape]) -> DataFrame:
 
 
 def documents(
-    report: Report, rows: Iterable[Row], tenants: Iterable[str], span: Span, coverage: Coverage, extent: Extent
+    report: Report,
+    rows: Iterable[Row],
+    tenants: Iterable[str],
+    span: Span,
+    coverage: Coverage,
+    versions: Mapping[str, int],
 ) -> list[Document]:
     """A document for each tenant, without revision; of one the rows say nothing about, everything is 0."""
     of_tenant: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
@@ -56,7 +61,7 @@ def documents(
             complete=coverage.is_complete(span.end),
             final=coverage.is_final(span.end),
             revision=0,
-            archive=extent,
+            archive=Source(versions=versions),
             columns=report.columns,
             headline=report.headline,
             figures=_cells(

@@ -2,7 +2,8 @@
 
 The router's heartbeats say up to which moment everything accepted has been routed. So a partition of `events` is
 covered up to the newest heartbeat that nothing unarchived stands before; a partition without heartbeats, up to when the
-first record was accepted that the archive has not got.
+first record was accepted that the archive has not got. Where the log no longer has the offset at which the archive
+stands, records may be gone unarchived, and nothing is known.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from infra.contracts import headers
 from infra.contracts.events import HEARTBEAT, from_ms
 from infra.contracts.topics import EVENTS
 from infra.contracts.windows import WATERMARK_DELAY
@@ -34,6 +36,7 @@ class _Record(msgspec.Struct):
     type: str = ""
     time: datetime | None = None
     received_at: datetime | None = None
+    late: bool | None = None
     event: "_Record | None" = None
 
 
@@ -73,16 +76,22 @@ def measure(kafka: Kafka, archived: Mapping[Partition, int | None], now: datetim
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one partition shows: its newest covered heartbeat, and when its first missing record was accepted."""
+    """What one partition shows: its newest covered heartbeat, and when its first missing record was accepted.
+
+    `gone`: records may have left the log before they were archived.
+    """
 
     beats: bool
     heartbeat: datetime | None
     missing: datetime | None
+    gone: bool = False
 
 
 def as_of(partitions: Iterable[Seen]) -> datetime | None:
     """The moment up to which all are covered: the earliest of each, None while one is not known."""
     found = list(partitions)
+    if any(seen.gone for seen in found):
+        return None
     beats = [seen.heartbeat for seen in found if seen.beats]
     missing = [seen.missing for seen in found if seen.missing is not None]
     known = [moment for moment in beats if moment is not None]
@@ -92,15 +101,19 @@ def as_of(partitions: Iterable[Seen]) -> datetime | None:
 def _look(consumer: Consumer, partition: Partition, archived: int | None, *, beats: bool) -> Seen:
     name, number = partition
     low, high = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=_TIMEOUT)
-    place = max(low, archived or 0)
+    place = archived or 0
+    if not low <= place <= high:
+        return Seen(beats, None, None, gone=True)
     heartbeat = None
     for message in _records(consumer, partition, max(low, place - _BACK) if beats else place, high):
         record = _read(message)
         if record.type == HEARTBEAT:
             heartbeat = record.time
-        elif (message.offset() or 0) >= place:
+        elif not _is_ours(message) and (message.offset() or 0) >= place:
             appended = from_ms(message.timestamp()[1])
-            accepted = (record.event or record).received_at
+            event = record.event or record
+            # A released event keeps the moment it was first received, and was not missing since then.
+            accepted = None if event.late else event.received_at
             return Seen(beats, heartbeat, min(accepted or appended, appended))
     return Seen(beats, heartbeat, None)
 
@@ -121,6 +134,11 @@ def _records(consumer: Consumer, partition: Partition, start: int, end: int) -> 
                 yield message
     finally:
         consumer.unassign()
+
+
+def _is_ours(message: Message) -> bool:
+    """Whether it carries no event, as the archive tells: it leaves such a record out."""
+    return any(name == headers.KIND for name, _ in message.headers() or ())
 
 
 def _read(message: Message) -> _Record:

@@ -3,7 +3,6 @@
 Killed at any moment, it goes on with the day it was at.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from analytics.reports import counting, parity, windows
 from analytics.reports.coverage import Coverage, measure
 from analytics.reports.page import page
 from analytics.reports.registry import Report
-from analytics.reports.runs import Run, Runs, reason
+from analytics.reports.runs import Run, Runs, next_revision, reason
 from analytics.reports.sheet import sheet
 from analytics.reports.snapshot import Removal, Snapshot, is_after
 from analytics.reports.spans import Span, days
@@ -107,15 +106,12 @@ class Job:
             self._runs.start(tenant, report.name, span.day, self._clock.now())
         for counted in self._count(plan, task):
             previous = plan.before.get((counted.tenant, span.day))
-            digest = _digest(counted)
-            revision = previous.revision if previous else 0
-            if previous is None or previous.digest != digest:
-                revision += 1
-            document = msgspec.structs.replace(counted, revision=revision)
+            stored = self._runs.stored(counted.tenant, report.name, span.day) if previous else None
+            document = msgspec.structs.replace(counted, revision=next_revision(previous, stored, counted))
             self._runs.store(document, rendered(document))
             if report.as_windows and document.final and windows.is_window(span):
                 windows.publish(self._runs, document, span, self._clock.now())
-            self._runs.finish(document, digest, self._clock.now())
+            self._runs.finish(document, plan.snapshot.extent(span), self._clock.now())
         log.info(
             "report.made",
             report=report.name,
@@ -136,7 +132,7 @@ class Job:
             tables[parity.STREAMED] = spark.createDataFrame(found, parity.STREAMED_SCHEMA)
         rows = counting.shown(report.query(tables, span), report.shapes).collect()
         return counting.documents(
-            report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.extent(span)
+            report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.versions
         )
 
     def _removals(
@@ -166,8 +162,3 @@ def _unseen(removals: Sequence[Removal], tenant: str, span: Span, run: Run | Non
         return False
     as_of = run.as_of
     return any(r.tenant == tenant and span.contains(r.sent) and is_after(r, as_of) for r in removals)
-
-
-def _digest(document: Document) -> str:
-    """Of the numbers alone: what does not change while they do not."""
-    return hashlib.sha256(msgspec.json.encode((document.figures, document.sections), order="deterministic")).hexdigest()

@@ -4,6 +4,7 @@ A report is made again when the archive has more of its day, when something took
 day has become final since, or when somebody asks.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final, TypeVar
@@ -71,6 +72,23 @@ def reason(run: Run | None, extent: Extent, *, final: bool, removed: bool, again
     return "final" if final and not run.final else None
 
 
+def next_revision(run: Run | None, stored: Document | None, counted: Document) -> int:
+    """The revision of what was counted: one more than the last one stored, unless that has the same numbers.
+
+    What a run has stored that was killed before it could finish counts as well: no revision has two sets of numbers.
+    """
+    if run is None and stored is None:
+        return 1
+    last = max(run.revision if run else 0, stored.revision if stored else 0)
+    same = digest(stored) if stored else run and run.digest
+    return last if same == digest(counted) else last + 1
+
+
+def digest(document: Document) -> str:
+    """Of the numbers alone: what does not change while they do not."""
+    return hashlib.sha256(msgspec.json.encode((document.figures, document.sections), order="deterministic")).hexdigest()
+
+
 class Runs:
     """Reads and writes `report_runs` and `report_documents`. Waits a while for Cassandra, then raises `Unreachable`."""
 
@@ -92,16 +110,23 @@ class Runs:
         for name, body in bodies.items():
             self.execute(tables.PUT_REPORT_DOCUMENT, (*place, name, body))
 
-    def finish(self, document: Document, digest: str, now: datetime) -> None:
-        """Note that the report is made and stored."""
-        extent = msgspec.json.encode(document.archive).decode()
-        found = (now, document.as_of, document.complete, document.final, document.revision, digest, extent)
+    def finish(self, document: Document, extent: Extent, now: datetime) -> None:
+        """Note that the report is made and stored, and from how much of the archive."""
+        archive = msgspec.json.encode(extent).decode()
+        found = (now, document.as_of, document.complete, document.final, document.revision, digest(document), archive)
         self.execute(tables.FINISH_REPORT_RUN, (*found, document.tenant, document.period, document.report))
 
     def document(self, tenant: str, report: str, day: date) -> Document:
         """The stored document of a finished run."""
-        ((body,),) = self.execute(tables.REPORT_DOCUMENT, (tenant, report, day.isoformat(), "json"))
-        return msgspec.json.decode(body, type=Document)
+        found = self.stored(tenant, report, day)
+        if found is None:
+            raise LookupError(f"{report} of {day.isoformat()} for {tenant} is not stored")
+        return found
+
+    def stored(self, tenant: str, report: str, day: date) -> Document | None:
+        """The stored document, whether its run finished or not."""
+        rows = self.execute(tables.REPORT_DOCUMENT, (tenant, report, day.isoformat(), "json"))
+        return msgspec.json.decode(rows[0][0], type=Document) if rows else None
 
     def execute(self, statement: Statement, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """All rows of one statement."""

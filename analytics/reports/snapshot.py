@@ -6,15 +6,13 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from deltalake import DeltaTable, QueryBuilder
-from deltalake.exceptions import DeltaError
 
 from analytics.reports.facts import APART, REMOVALS
 from analytics.reports.spans import Span
 from infra.contracts.archive import EVENTS, ArchiveTable
-from infra.contracts.events import MESSAGE_SENT
+from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_EDITED, MESSAGE_SENT
 from infra.contracts.reports import Extent
-from infra.runtime.archive import ArchiveReader, Partition, archived, files, inputs
-from infra.runtime.errors import Unreachable
+from infra.runtime.archive import ArchiveReader, Partition, archived, files, inputs, reading
 from infra.runtime.kafka import partitions_of
 from infra.runtime.settings import Kafka
 
@@ -24,7 +22,7 @@ _IN_FLIGHT: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A message that was taken away: when it was sent, and when the removal was received."""
+    """A message or an edit that was taken away: when it was sent, and when the removal was received."""
 
     tenant: str
     sent: datetime
@@ -67,7 +65,7 @@ class Snapshot:
     def removals(self, spans: Iterable[Span], since: datetime) -> list[Removal]:
         """Messages of these days that something took away which may have been received after `since`.
 
-        Raises `Unreachable`.
+        A block takes the message's edits away as well, each on its own day. Raises `Unreachable`.
         """
         touched = [day for span in spans for day in span.utc_days]
         if not touched:
@@ -77,17 +75,16 @@ class Snapshot:
         query = (
             "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM archive s"  # noqa: S608 - names and dates of our own
             " JOIN archive r ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
-            f" WHERE s.type = '{MESSAGE_SENT}' AND s.day BETWEEN DATE '{first}' AND DATE '{last}'"
+            f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}')"
+            f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}'"
             f" AND r.type IN ({types}) AND r.day >= DATE '{first - APART}'"
             f" AND r.received_at > TIMESTAMP '{(since - _IN_FLIGHT).isoformat()}'"
             " GROUP BY s.tenant, s.time"
         )
         names = ("tenant", "sent", "removed")
-        try:
+        with reading(self._root):
             found = QueryBuilder().register("archive", self._open[EVENTS.name]).execute(query)
             columns = [[batch.column(name).to_pylist() for name in names] for batch in found]
-        except (DeltaError, OSError) as error:
-            raise Unreachable("the archive", self._root, "Are its files still there?") from error
         return [Removal(*row) for batch in columns for row in zip(*batch, strict=True)]
 
 

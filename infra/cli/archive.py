@@ -1,7 +1,8 @@
 """`hubbub archive`: how the archive stands, putting it in order, and going on where records are gone."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_json, print_table
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Archive, Kafka, Runtime
+
+if TYPE_CHECKING:
+    from analytics.archive.maintenance import Maintained
 
 app = typer.Typer(name="archive", no_args_is_help=True)
 
@@ -48,21 +52,35 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command("maintain")
 def maintain(as_json: AsJson = False) -> None:
-    """Put small files together, sort days that are over, remove what was replaced. The writer may go on meanwhile."""
+    """Put small files together, sort days that are over, remove what was replaced. The writer may go on meanwhile.
+
+    Exit 1 if days could not be put in order.
+    """
     from analytics.archive.maintenance import maintain_all
     from analytics.archive.settings import ArchiveWriter
     from ingest.progress import bar
 
-    with bar("days") as advance:
-        done = list(maintain_all(Archive(), Runtime(), ArchiveWriter(), datetime.now(UTC).date(), advance))
+    done: "list[Maintained]" = []
+    try:
+        with bar("days") as advance:
+            for each in maintain_all(Archive(), Runtime(), ArchiveWriter(), datetime.now(UTC).date(), advance):
+                done.append(each)
+    finally:
+        if done:
+            _print_maintained(done, as_json)
+    if any(each.failed for each in done):
+        raise typer.Exit(1)
+
+
+def _print_maintained(done: "Sequence[Maintained]", as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
     print_table(
-        ("TABLE", "DAYS", "SKIPPED", "FILES", "NOW", "BYTES", "NOW", "REMOVED", "SECONDS"),
+        ("TABLE", "DAYS", "SKIPPED", "FAILED", "FILES", "NOW", "BYTES", "NOW", "REMOVED", "SECONDS"),
         [
             (
-                *(m.table, m.days, m.skipped, m.files_before, m.files_after),
+                *(m.table, m.days, m.skipped, m.failed, m.files_before, m.files_after),
                 *(f"{m.bytes_before:,}", f"{m.bytes_after:,}", m.removed, f"{m.seconds:.1f}"),
             )
             for m in done

@@ -77,6 +77,9 @@ VERDICT: Final = (
     Column("rule_version", "integer", required=True),
     Column("reason", "string", required=True),
     Column("matches", "integer", required=True),
+    # Rows from before these two were kept have none.
+    Column("severity", "string"),
+    Column("shadow", "boolean"),
 )
 
 EVENTS: Final = ArchiveTable(

@@ -59,7 +59,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Extent(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the archive a report is made from.
+    """How much of the archive a report is made from: kept with its run, and in no document, as rows are every tenant's.
 
     `versions` by table; `rows` by table, in the UTC days that the period touches: while they are the same nothing was
     added to them, however often files were put together.
@@ -67,6 +67,12 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
 
     versions: Mapping[str, int]
     rows: Mapping[str, int]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report was counted from: the versions of the archive's tables."""
+
+    versions: Mapping[str, int]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +95,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     final: bool
     revision: int
-    archive: Extent
+    archive: Source
     columns: tuple[Column, ...]
     headline: tuple[str, ...]
     """The figures to show first."""

@@ -4,6 +4,7 @@ Importing this loads delta-rs, about 25 MB: who needs the archive only now and t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -16,7 +17,8 @@ from infra.contracts.archive import FIRST, ArchiveTable
 from infra.runtime.errors import PreconditionError, Unreachable
 from infra.runtime.settings import Archive, Kafka, Runtime
 
-#: Copies of one event may carry different corrected times, and so stand in different days: never further apart.
+#: Copies of one event may carry different corrected times, and so stand in different days: as a rule beside each other. If
+#: the client's clock was far off at its first try and was set since, they may be further apart, and then both are read.
 _MARGIN: Final = timedelta(days=1)
 _HINT: Final = "See HUBBUB_ARCHIVE_LOCATION and HUBBUB_ARCHIVE_STORAGE."
 
@@ -75,13 +77,23 @@ class ArchiveReader:
 
     def rows(self, table: ArchiveTable, **wanted: Any) -> Iterator[dict[str, Any]]:
         """What `read` reads, row by row: for few rows. Raises as `read` does."""
-        try:
+        with reading(self.root):
             for batch in self.read(table, **wanted):
                 names = batch.schema.names
                 for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
                     yield dict(zip(names, values, strict=True))
-        except (DeltaError, OSError) as error:
-            raise Unreachable("the archive", self.root, _HINT) from error
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Around whatever reads rows: raises `Unreachable` for what cannot be read."""
+    try:
+        yield
+    except Exception as error:
+        # What fails within DataFusion, as on a file that is gone, comes as an `Exception` of no other type.
+        if isinstance(error, DeltaError | OSError) or type(error) is Exception:
+            raise Unreachable("the archive", where, f"Are its files still there? {_HINT}") from error
+        raise
 
 
 def statement(

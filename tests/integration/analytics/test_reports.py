@@ -46,10 +46,10 @@ class Place:
         return [row.asDict() for row in counted.collect()]
 
     def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
-        extent = Snapshot(self.reader, REPORTS[name].tables).extent(span)
+        versions = Snapshot(self.reader, REPORTS[name].tables).versions
         later = span.end + timedelta(hours=1)
         coverage = Coverage(as_of=later, at=later)
-        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, extent)
+        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
         return document
 
 
@@ -170,6 +170,21 @@ def test_what_was_added_or_taken_away_since_is_noticed(place: Place) -> None:
     assert is_after(removal, NOON + timedelta(days=4))
     assert not is_after(removal, NOON + timedelta(days=6))
     assert snapshot.removals([span], NOON + timedelta(days=6)) == []
+
+
+def test_a_block_takes_edits_away_on_their_own_day_and_a_delete_does_not(place: Place) -> None:
+    later = NOON + timedelta(days=1)
+    tables = REPORTS["daily"].tables
+    write(place.root, [fact(1, NOON), fact(2, later, type="message.edited", message_id="e1"), fact(3, NOON, "held")])
+    edited = Span(day=later.date(), zone=UTC_ZONE)
+    before = place.document("daily", edited).figures
+    write(place.root, [fact(4, later + timedelta(days=1), type="message.deleted", message_id="e1")])
+    assert Snapshot(place.reader, tables).removals([edited], later) == []
+    write(place.root, [fact(5, later + timedelta(days=2), type="message.blocked", message_id="e1", user_id="hubbub")])
+    (removal,) = Snapshot(place.reader, tables).removals([edited], later)
+    assert (removal.tenant, removal.sent) == ("acme", later)
+    after = place.document("daily", edited).figures
+    assert [(f["edited"], f["blocked"]) for f in (before, after)] == [(1, 0), (0, 1)]
 
 
 def streamed(delta: SparkSession, rows: list[tuple[Any, ...]]) -> dict[str, DataFrame]:

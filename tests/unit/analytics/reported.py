@@ -12,7 +12,7 @@ from analytics.reports.counting import documents
 from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
 from analytics.reports.spans import Span
-from infra.contracts.reports import Document, Extent
+from infra.contracts.reports import Document
 
 CHANNELS = (
     "general",
@@ -64,9 +64,9 @@ def daily(
         "peak_sent": peak["sent"],
     }
     coverage = Coverage(as_of=as_of, at=as_of or span.end)
-    extent = Extent(versions={"events": 1_442, "held": 1_440}, rows={"events": 21_954, "held": 143})
+    versions = {"events": 1_442, "held": 1_440}
     (document,) = documents(
-        REPORTS["daily"], [{"tenant": tenant, **row} for row in [total, *rows]], [tenant], span, coverage, extent
+        REPORTS["daily"], [{"tenant": tenant, **row} for row in [total, *rows]], [tenant], span, coverage, versions
     )
     return msgspec.structs.replace(document, revision=1)
 

@@ -8,9 +8,11 @@ import re
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 
 from analytics.reports.charts import chart, nice
+from analytics.reports.job import rendered
 from analytics.reports.page import page
 from analytics.reports.sheet import sheet
 from infra.contracts.reports import Document
@@ -103,6 +105,12 @@ def test_it_needs_nothing_else_and_lets_nothing_run(document: Document):
     assert style
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     assert f"default-src &#39;none&#39;; style-src &#39;sha256-{digest}&#39;" in html
+
+
+def test_how_much_the_archive_holds_of_others_is_in_no_format(document: Document):
+    stored = rendered(document)
+    assert msgspec.json.decode(stored["json"])["archive"] == {"versions": {"events": 1_442, "held": 1_440}}
+    assert not any("archived rows" in body for body in stored.values())
 
 
 def test_what_users_wrote_stays_text():

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from analytics.reports.coverage import Coverage, Seen, as_of
-from analytics.reports.runs import Run, reason
-from infra.contracts.reports import Extent, State
+from analytics.reports.runs import Run, digest, next_revision, reason
+from infra.contracts.reports import Document, Extent, State
 from infra.contracts.windows import WATERMARK_DELAY
+from tests.unit.analytics.reported import daily
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 EXTENT = Extent(versions={"events": 7, "held": 3}, rows={"events": 100, "held": 2})
@@ -60,6 +61,24 @@ def test_a_day_is_counted_again_when_there_is_a_reason(changes: dict[str, Any], 
 
 def test_an_open_day_is_counted_again_once_it_is_final():
     assert why(msgspec.structs.replace(DONE, final=False)) == "final"
+
+
+def test_a_revision_never_has_two_sets_of_numbers():
+    one = daily(seed=1)
+    two = msgspec.structs.replace(daily(seed=2), revision=0)
+    run = msgspec.structs.replace(DONE, revision=3, digest=digest(one))
+    first = msgspec.structs.replace(one, revision=3)
+    assert next_revision(None, None, one) == 1
+    assert next_revision(run, first, one) == 3
+    assert next_revision(run, first, two) == 4
+    # Killed after the fourth was stored and before its run finished: the third's numbers would come as the fifth.
+    killed = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(two, revision=4)), type=Document)
+    assert next_revision(run, killed, two) == 4
+    assert next_revision(run, killed, daily(seed=5)) == 5
+    assert next_revision(run, killed, one) == 5
+    begun = msgspec.structs.replace(DONE, state=State.RUNNING, revision=0, digest="")
+    assert next_revision(begun, None, one) == 1
+    assert next_revision(begun, msgspec.structs.replace(one, revision=1), two) == 2
 
 
 def test_the_archive_is_as_far_as_its_slowest_partition():

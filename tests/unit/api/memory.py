@@ -174,6 +174,9 @@ class MemoryDatabase:
     def _newest_report_runs(self, tenant: str, limit: int) -> Iterable[tuple[Any, ...]]:
         return sorted(self.report_runs.get(tenant, ()), reverse=True)[:limit]
 
+    def _report_runs(self, tenant: str, first: str, last: str) -> Iterable[tuple[Any, ...]]:
+        return [row for row in self.report_runs.get(tenant, ()) if first <= row[0] <= last]
+
     def _report_document(self, *place: str) -> Iterable[tuple[Any, ...]]:
         return [(self.report_documents[place],)] if place in self.report_documents else []
 

@@ -1,5 +1,6 @@
 """A trace's last place: an event is found by its id, in the days around the one the id tells, and no other tenant's."""
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,15 +8,16 @@ import msgspec
 import pytest
 
 from analytics.archive.feed import Feed
-from analytics.archive.table import open_table
+from analytics.archive.rows import arrow_batch, read_row
+from analytics.archive.table import Move, open_table
 from api.archive_search import find
 from infra.contracts import archive, codec
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.records import Action, Held, Verdict
+from infra.contracts.records import Action, Held, Severity, Verdict
 from infra.runtime.errors import PreconditionError
 from tests.unit.analytics.archive.records import NOW, Message, event, place
 
-VERDICT = Verdict(action=Action.HOLD, rule="pii", version=3, reason="an address", matches=2)
+VERDICT = Verdict(action=Action.HOLD, rule="pii", version=3, reason="an address", matches=2, severity=Severity.HIGH)
 DAY = timedelta(days=1)
 
 
@@ -48,6 +50,30 @@ def test_what_was_held_is_found_with_its_verdict(tmp_path: Path) -> None:
     found = find(*place(tmp_path), "acme", "e2", NOW)
     assert found is not None
     assert (found.outcome, found.verdict, found.rule) == ("held", VERDICT, None)
+
+
+def test_what_was_held_before_severities_were_kept_has_the_usual_one(tmp_path: Path) -> None:
+    keep(tmp_path, archive.EVENTS)
+    columns = tuple(c for c in archive.HELD.columns if c.name not in ("severity", "shadow"))
+    older = msgspec.structs.replace(VERDICT, severity=Severity.MEDIUM)
+    table = open_table(dataclasses.replace(archive.HELD, columns=columns), *place(tmp_path))
+    body = msgspec.json.encode(Held(event=event(2), verdict=older))
+    row = read_row(archive.HELD, body, [])
+    assert row is not None
+    cells = dict(zip(archive.HELD.names, row, strict=True))
+    table.append([arrow_batch(table.contract, [tuple(cells[c.name] for c in columns)])], {("held", 0): Move(None, 1)})
+    open_table(archive.HELD, *place(tmp_path))
+    found = find(*place(tmp_path), "acme", "e2", NOW)
+    assert found is not None
+    assert found.verdict == older
+    later = Feed(open_table(archive.HELD, *place(tmp_path)), "", 0.0)
+    later.assign(("held", 0))
+    body = msgspec.json.encode(Held(event=event(3), verdict=VERDICT))
+    later.take(Message("held", 0, 1, body), 0.0)  # type: ignore[arg-type]
+    later.commit(0.0)
+    found = find(*place(tmp_path), "acme", "e3", NOW)
+    assert found is not None
+    assert found.verdict == VERDICT
 
 
 def test_no_archive_is_a_precondition(tmp_path: Path) -> None:

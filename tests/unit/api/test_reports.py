@@ -84,6 +84,15 @@ async def test_nothing_else_is_found(client: Client, database: MemoryDatabase):
     assert refused.status_code == 406
 
 
+async def test_a_report_whose_first_run_never_finished_is_not_there(client: Client, database: MemoryDatabase):
+    put(database, "2026-03-13", finished=False, state="running")
+    put(database, "2026-03-13", report="parity", state="running")
+    database.report_documents["acme", "parity", "2026-03-13", "json"] = BODIES["json"]
+    assert (await client("read").get("/v1/reports/daily/2026-03-13")).status_code == 404
+    # One that is made again stays readable.
+    assert (await client("read").get("/v1/reports/parity/2026-03-13")).status_code == 200
+
+
 async def test_only_those_who_may_see_the_whole_tenant(client: Client, database: MemoryDatabase):
     put(database, "2026-03-13")
     token = (await client("read").post("/v1/tokens", json={"user_id": "ann", "channels": ["general"]})).json()["token"]

@@ -17,7 +17,7 @@ from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
 from analytics.reports.spans import Span
 from infra.cli import app, report
-from infra.contracts.reports import Document, Extent
+from infra.contracts.reports import Document
 from tests.unit.analytics.reported import daily
 
 RANGE = ("--from", "2026-03-13", "--to", "2026-03-14")
@@ -33,7 +33,7 @@ def parity(off: int) -> Document:
     ]
     later = span.end + timedelta(hours=1)
     coverage = Coverage(as_of=later, at=later)
-    (found,) = documents(REPORTS["parity"], rows, ["acme"], span, coverage, Extent(versions={}, rows={}))
+    (found,) = documents(REPORTS["parity"], rows, ["acme"], span, coverage, {})
     return found
 
 

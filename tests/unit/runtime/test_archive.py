@@ -1,15 +1,18 @@
 from datetime import date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
 
 from analytics.archive.feed import Feed
 from analytics.archive.table import open_table
+from analytics.reports.snapshot import Snapshot
+from analytics.reports.spans import Span
 from infra.contracts import archive, codec
 from infra.contracts.events import Event
 from infra.runtime.archive import ArchiveReader, statement
-from infra.runtime.errors import PreconditionError
+from infra.runtime.errors import PreconditionError, Unreachable
 from infra.runtime.settings import Archive, Runtime
 from tests.unit.analytics.archive.records import NOW, Message, event, place
 
@@ -79,6 +82,22 @@ def test_a_column_that_is_none_is_named() -> None:
 def test_no_archive_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match="hubbub run archive"):
         list(ArchiveReader(*place(tmp_path)).rows(archive.EVENTS))
+
+
+def test_a_file_that_is_gone_is_told_as_an_archive_that_does_not_answer(tmp_path: Path) -> None:
+    reader = archived(tmp_path, event(1), event(2, type="message.blocked", message_id="e1"))
+    snapshot = Snapshot(reader, [archive.EVENTS])
+    for file in tmp_path.glob("events/*/*.parquet"):
+        file.unlink()
+    with pytest.raises(Unreachable, match="files"):
+        list(reader.rows(archive.EVENTS))
+    with pytest.raises(Unreachable, match="files"):
+        snapshot.removals([Span(day=TODAY, zone=ZoneInfo("UTC"))], NOW - SECOND)
+
+
+def test_a_mistake_of_our_own_is_not_the_archives(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no column"):
+        list(archived(tmp_path, event(1)).rows(archive.EVENTS, columns=["nonsense"]))
 
 
 def test_the_archive_lives_below_the_data_directory_unless_told(tmp_path: Path) -> None:

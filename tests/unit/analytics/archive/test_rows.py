@@ -8,10 +8,11 @@ import pytest
 from analytics.archive.rows import Row, Unreadable, arrow_batch, read_row
 from infra.contracts import archive, codec
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.records import Action, Held, Judged, Verdict
+from infra.contracts.records import Action, Held, Judged, Severity, Verdict
 from tests.unit.analytics.archive.records import NOW, event
 
-VERDICT = Verdict(action=Action.HOLD, rule="pii", version=3, reason="an address", matches=2)
+VERDICT = Verdict(action=Action.HOLD, rule="pii", version=3, reason="an address", matches=2, severity=Severity.HIGH)
+IN_SHADOW = msgspec.structs.replace(VERDICT, shadow=True)
 SRC = ("src", b"ingest/3/41/7")
 
 
@@ -40,6 +41,7 @@ def test_an_envelope_becomes_a_row_with_its_source_and_its_rules() -> None:
         **dict.fromkeys(("anonymous_id", "message_id", "thread_id", "reaction", "source", "request_id")),
         "is_bot": True,
         "historical": None,
+        "late": None,
         "properties": '{"a":[1,"é"]}',
         "context": '{"os":"x"}',
         **{"src_topic": "ingest", "src_partition": 3, "src_offset": 41, "src_index": 7},
@@ -54,15 +56,16 @@ def test_every_field_of_an_envelope_has_a_column() -> None:
 def test_a_held_record_becomes_a_row_with_its_verdict() -> None:
     found = read(archive.HELD, msgspec.json.encode(Held(event=event(2), verdict=VERDICT)), SRC)
     assert (found["id"], found["text"], found["src_offset"]) == ("e2", "text 2", 41)
-    assert [found[c.name] for c in archive.VERDICT] == ["hold", "pii", 3, "an address", 2]
+    assert [found[c.name] for c in archive.VERDICT] == ["hold", "pii", 3, "an address", 2, "high", False]
 
 
 def test_a_verdict_becomes_a_row_of_the_day_it_was_received() -> None:
-    judged = Judged(tenant="acme", event_id="e1", channel_id=None, received_at=NOW, verdict=VERDICT, applied=False)
+    judged = Judged(tenant="acme", event_id="e1", channel_id=None, received_at=NOW, verdict=IN_SHADOW, applied=False)
     row = read_row(archive.VERDICTS, msgspec.json.encode(judged), [SRC])
     assert row is not None
     (found,) = stored(archive.VERDICTS, row)
     assert (found["day"], found["event_id"], found["applied"], found["action"]) == (NOW.date(), "e1", False, "hold")
+    assert (found["severity"], found["shadow"]) == ("high", True)
 
 
 def test_the_day_is_that_of_the_time_in_utc() -> None:
