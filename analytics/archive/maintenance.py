@@ -54,7 +54,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
-    """What was done to one table. `skipped` are days that somebody else was at, `failed` those that an error stopped."""
+    """What was done to one table. `skipped` are days that somebody else was at, `failed` those an error stopped."""
 
     table: str
     days: int

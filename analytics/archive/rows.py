@@ -49,7 +49,9 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _stopped = msgspec.json.Decoder(_Stopped)
 _judged = msgspec.json.Decoder(Judged)
 _fields_of_event: Final = attrgetter(*(column.name for column in archive.EVENT))
-_fields_of_verdict: Final = attrgetter("action.value", "rule", "version", "reason", "matches", "severity.value", "shadow")
+_fields_of_verdict: Final = attrgetter(
+    "action.value", "rule", "version", "reason", "matches", "severity.value", "shadow"
+)
 
 
 def read_row(table: ArchiveTable, value: bytes | None, record_headers: Headers) -> Row | None:

@@ -20,8 +20,8 @@ from infra.contracts.records import Action
 
 #: Types that take a message away: somebody deletes it, or a moderator blocks it.
 REMOVALS: Final = frozenset({MESSAGE_BLOCKED, MESSAGE_DELETED})
-#: Copies of one event may carry different corrected times, and so stand in different days: as a rule beside each other. If
-#: the client's clock was far off at its first try and was set since, they may be further apart, and then both count.
+#: Copies of one event may carry different corrected times, and so stand in different days: as a rule beside each other.
+#: If the client's clock was far off at its first try and was set since, they may be further apart, and then both count.
 APART: Final = timedelta(days=1)
 _KEPT: Final = ("tenant", "id", "type", "time", "channel_id", "message_id", "is_bot", "historical", "late")
 

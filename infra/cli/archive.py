@@ -60,7 +60,7 @@ def maintain(as_json: AsJson = False) -> None:
     from analytics.archive.settings import ArchiveWriter
     from ingest.progress import bar
 
-    done: "list[Maintained]" = []
+    done: list[Maintained] = []
     try:
         with bar("days") as advance:
             for each in maintain_all(Archive(), Runtime(), ArchiveWriter(), datetime.now(UTC).date(), advance):

@@ -94,7 +94,12 @@ def as_of(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_newest_heartbeat_before_a_missing_record_counts(as_of: Any) -> None:
-    log = [beat(NOW), said(NOW + SECOND, NOW + SECOND), beat(NOW + 2 * SECOND), said(NOW + 3 * SECOND, NOW + 3 * SECOND)]
+    log = [
+        beat(NOW),
+        said(NOW + SECOND, NOW + SECOND),
+        beat(NOW + 2 * SECOND),
+        said(NOW + 3 * SECOND, NOW + 3 * SECOND),
+    ]
     assert as_of(Log(events=log), events=1) == NOW
     assert as_of(Log(events=log), events=2) == NOW + 2 * SECOND
     assert as_of(Log(events=log), events=4) == NOW + 2 * SECOND
