@@ -18,7 +18,7 @@ from infra.runtime.errors import PreconditionError, Unreachable
 from infra.runtime.settings import Archive, Kafka, Runtime
 
 #: Copies of one event may carry different corrected times, and so stand in different days: as a rule beside each other.
-#: If the client's clock was far off at its first try and was set since, they may be further apart, and then both are read.
+#: If the client's clock was far off at its first try and was set since, they may be further apart, and both are read.
 _MARGIN: Final = timedelta(days=1)
 _HINT: Final = "See HUBBUB_ARCHIVE_LOCATION and HUBBUB_ARCHIVE_STORAGE."
 
