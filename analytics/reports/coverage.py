@@ -20,7 +20,7 @@ from infra.contracts.topics import EVENTS
 from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.archive import Partition
 from infra.runtime.errors import Unreachable
-from infra.runtime.kafka import observer
+from infra.runtime.kafka import Headers, observer
 from infra.runtime.settings import Kafka
 
 _TIMEOUT: Final = 10.0
@@ -138,7 +138,8 @@ def _records(consumer: Consumer, partition: Partition, start: int, end: int) -> 
 
 def _is_ours(message: Message) -> bool:
     """Whether it carries no event, as the archive tells: it leaves such a record out."""
-    return any(name == headers.KIND for name, _ in message.headers() or ())
+    found: Headers = message.headers() or []  # type: ignore[assignment] # typed wider than the list it is
+    return any(name == headers.KIND for name, _ in found)
 
 
 def _read(message: Message) -> _Record:

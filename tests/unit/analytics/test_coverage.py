@@ -43,7 +43,8 @@ class Log:
     """A log in place of a consumer's: from `low` on, these records."""
 
     def __init__(self, low: int = 0, **topics: list[Record]) -> None:
-        self._low, self._topics, self._next = low, topics, {}
+        self._low, self._topics = low, topics
+        self._next: dict[str, int] = {}
         for records in topics.values():
             for at, record in enumerate(records, start=low):
                 record.at = at
