@@ -88,6 +88,15 @@ def test_the_first_stage_that_does_not_have_it_is_named(reaches: tuple[str, ...]
     assert trouble in world.canary.check().detail
 
 
+def test_one_that_arrives_as_its_time_runs_out_has_arrived() -> None:
+    class Slow(World):
+        def stored(self) -> str | None:
+            self.clock.advance(20)
+            return super().stored()
+
+    assert Slow("ingest", "live", "history").fly() is None
+
+
 def test_it_counts_nowhere() -> None:
     world = World("ingest", "live", "history")
     world.fly()
