@@ -20,6 +20,7 @@ log = structlog.get_logger("hubbub.control")
 _decoder = msgspec.json.Decoder(Tenant | ApiKey)
 #: How often a follower that must know how current it is asks where the topic ends.
 _CONFIRM_SECONDS: Final = 0.2
+_CONFIRM_FETCH_MS: Final = 50
 
 
 class View(Protocol):
@@ -87,6 +88,8 @@ class ControlFollower:
                 "enable.auto.commit": False,
                 # A compacted log may end in nothing: only this tells that its end was reached.
                 "enable.partition.eof": True,
+                # A broker answers one connection's requests in turn: a question waits behind the fetch that is open.
+                **({"fetch.wait.max.ms": _CONFIRM_FETCH_MS} if self._confirm else {}),
             }
         )
         asked = time.monotonic()

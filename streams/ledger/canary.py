@@ -122,13 +122,14 @@ class Canary:
             return "ingest"
         arrived = {"ingest": self._clock.monotonic() - began}
         places = {"live": lambda: self._seen, "history": self._stored}
-        while len(arrived) <= len(places):
+        while True:
             for stage, held in places.items():
                 if stage not in arrived and held() == identifier:
                     arrived[stage] = self._clock.monotonic() - began
-            # The last stage may have it in the very look in which time runs out.
             missing = next((stage for stage in places if stage not in arrived), None)
-            if missing is not None and self._clock.monotonic() - began > self._lost_after:
+            if missing is None:
+                break
+            if self._clock.monotonic() - began > self._lost_after:
                 self._trouble = f"{missing} has not shown it after {self._lost_after:.0f} s"
                 return missing
             self._stopping.wait(_LOOK_SECONDS)

@@ -20,7 +20,7 @@ from streams.router.routing import Record, Routed, Router
 _TURN: Final = 500
 #: A record is routed only by one whose rules are as fresh as this: less than a set's lead, and what brokers' clocks
 #: may differ by besides.
-_FRESH_SECONDS: Final = 0.5
+FRESH_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -90,7 +90,7 @@ class Pipeline:
         batch = lane.batch(lambda: self._settle(stretches))
         since_turn = 0
         while not self._stopping and (arrival := next(arrivals, None)) is not None:
-            if self._rules_age() > _FRESH_SECONDS and not await self._rules_known():
+            if self._rules_age() > FRESH_SECONDS and not await self._rules_known():
                 break
             memory = await memories.of(arrival) if memories is not None else None
             batch.cover()
@@ -121,7 +121,7 @@ class Pipeline:
     async def _rules_known(self) -> bool:
         """Wait until the rules that judge what is read now are certainly known; false when told to stop before."""
         RULES_WAITS.inc()
-        while self._rules_age() > _FRESH_SECONDS:
+        while self._rules_age() > FRESH_SECONDS:
             if self._stopping:
                 return False
             await asyncio.sleep(_LOOK_SECONDS)

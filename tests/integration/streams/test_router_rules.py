@@ -24,7 +24,17 @@ from infra.runtime.settings import Kafka
 from streams.router.book import RuleBook, built_in
 from streams.router.routing import Record, Router
 from streams.router.steps.memory import Memory, Reach
-from tests.integration.streams.running import RouterProcess, event, framed, free_port, read, router, send, wait_until
+from tests.integration.streams.running import (
+    RouterProcess,
+    event,
+    framed,
+    free_port,
+    read,
+    router,
+    send,
+    wait_routed,
+    wait_until,
+)
 
 MESSAGES = 10_000
 
@@ -158,20 +168,6 @@ def ends(kafka: Kafka) -> dict[int, int]:
     }
     consumer.close()
     return found
-
-
-def wait_routed(kafka: Kafka) -> None:
-    """Until everything there is now is done and committed: a role's own lag is that of its last look."""
-    target, client = ends(kafka), admin(kafka)
-    places = [TopicPartition(kafka.topic(topics.INGEST.name), number) for number in target]
-
-    def done() -> bool:
-        request = [ConsumerGroupTopicPartitions(kafka.group("router"), places)]
-        (answer,) = client.list_consumer_group_offsets(request).values()
-        found = {place.partition: place.offset for place in answer.result(10).topic_partitions or []}
-        return all(found.get(number, 0) >= end for number, end in target.items() if end)
-
-    wait_until(done, 60)
 
 
 class Load:
