@@ -105,13 +105,16 @@ def parsed(records: DataFrame, held_topic: str) -> DataFrame:
 
 
 def deduplicated(events: DataFrame) -> DataFrame:
-    """Each (tenant, id) once within the watermark's delay; what lies behind the watermark is dropped and counted."""
+    """Each (tenant, id, outcome) once within the watermark's delay; what lies behind it is dropped and counted.
+
+    The outcome, because an event that is released after it was held is counted as both.
+    """
     delay = f"{int(WATERMARK_DELAY.total_seconds())} seconds"
     return (
         events.withWatermark("time", delay)
         # Above the watermark because it names the time; any lower, Spark would parse the JSON once more a condition.
         .where(fn.col("time").isNotNull())
-        .dropDuplicatesWithinWatermark(["tenant", "id"])
+        .dropDuplicatesWithinWatermark(["tenant", "id", "outcome"])
     )
 
 
@@ -134,8 +137,8 @@ def by_minute(events: DataFrame) -> DataFrame:
         events.withColumn("scope", fn.explode(fn.when(_any(MEASURES), scopes)))
         .groupBy("tenant", "scope", fn.window("time", f"{int(MINUTE.width.total_seconds())} seconds").alias("window"))
         .agg(
-            *(fn.count(fn.when(_counts_in(m), True)).alias(m.name) for m in COUNTS),
-            *(fn.hll_sketch_agg(fn.when(_counts_in(m), author), SKETCH_LG_K).alias(m.name) for m in DISTINCTS),
+            *(fn.count(fn.when(counts_in(m), True)).alias(m.name) for m in COUNTS),
+            *(fn.hll_sketch_agg(fn.when(counts_in(m), author), SKETCH_LG_K).alias(m.name) for m in DISTINCTS),
         )
         .select(
             "tenant",
@@ -146,7 +149,7 @@ def by_minute(events: DataFrame) -> DataFrame:
     )
 
 
-def _counts_in(measure: Measure) -> Column:
+def counts_in(measure: Measure) -> Column:
     """Whether an event counts in this measure. Never null."""
     return reduce(
         and_,
@@ -159,4 +162,4 @@ def _counts_in(measure: Measure) -> Column:
 
 
 def _any(measures: tuple[Measure, ...]) -> Column:
-    return reduce(or_, map(_counts_in, measures))
+    return reduce(or_, map(counts_in, measures))

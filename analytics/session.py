@@ -85,12 +85,22 @@ def spark_options(settings: Analytics) -> dict[str, str]:
     return options
 
 
-def start_session(settings: Analytics, java_home: Path) -> SparkSession:
-    """Start the driver's JVM. It ends with this process: its gateway exits when its standard input closes."""
+#: What a session needs to read Delta tables. A log of a few hundred commits is not worth several tasks.
+DELTA: Final = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    # A plan over wide rows is cut short where it is shown; that is not worth a warning.
+    "spark.sql.debug.maxToStringFields": "1000",
+}
+
+
+def start_session(settings: Analytics, java_home: Path, more: Mapping[str, str] | None = None) -> SparkSession:
+    """Start the driver's JVM, with more options. It ends with this process: when its standard input closes."""
     os.environ["JAVA_HOME"] = str(java_home)
     if settings.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("hubbub-analytics").master(settings.master)
-    for name, value in spark_options(settings).items():
+    for name, value in {**spark_options(settings), **(more or {})}.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import dashboard, errors, ledger, operations, sessions, trace
+from api import dashboard, errors, ledger, operations, reports, sessions, trace
 from api.edge import Edge
-from api.history import channels, held, unread
+from api.history import channels, decisions, held, unread
 from api.live import endpoints as live
 from api.live.feed import Feed
 from api.numbers import metrics, top
@@ -42,7 +42,21 @@ def create_app(state: State, feed: Feed | None = None) -> FastAPI:
     app.state.hubbub = state
     errors.install(app)
     app.add_middleware(Edge)
-    for part in (sessions, channels, unread, metrics, top, held, ledger, trace, operations, dashboard):
+    parts = (
+        sessions,
+        channels,
+        unread,
+        metrics,
+        top,
+        held,
+        decisions,
+        ledger,
+        reports,
+        trace,
+        operations,
+        dashboard,
+    )
+    for part in parts:
         app.include_router(part.router)
     app.mount("/static", dashboard.Assets())
     if feed is not None:

@@ -159,6 +159,16 @@ async def tenant_reader(principal: Reader) -> Principal:
 TenantReader = Annotated[Principal, Depends(tenant_reader)]
 
 
+async def moderator(principal: TenantReader) -> Principal:
+    """A principal that may see what moderators see."""
+    if Scope.MODERATE not in principal.scopes:
+        raise Refused(403, "This needs a key with scope `moderate`.")
+    return principal
+
+
+Moderator = Annotated[Principal, Depends(moderator)]
+
+
 def check_channel(principal: Principal, channel_id: str) -> None:
     """Raise 404 unless the channel is within reach: the same answer as for one that does not exist."""
     if not principal.may_read(channel_id):

@@ -7,6 +7,9 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from api.edge import content_security_policy
+from api.state import Shared
+
 FOLDER = Path(__file__).parent / "static"
 
 router = APIRouter()
@@ -15,9 +18,10 @@ _CACHE = {"Cache-Control": "no-cache"}
 
 
 @router.get("/", include_in_schema=False)
-async def dashboard() -> Response:
-    """The page."""
-    return FileResponse(FOLDER / "index.html", headers=_CACHE)
+async def dashboard(state: Shared) -> Response:
+    """The page. It talks to this server, and to ingest when a moderator decides something."""
+    policy = content_security_policy(connect=(state.settings.ingest_url,) if state.settings.ingest_url else ())
+    return FileResponse(FOLDER / "index.html", headers={**_CACHE, "Content-Security-Policy": policy})
 
 
 class Assets(StaticFiles):

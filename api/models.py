@@ -74,6 +74,8 @@ class MessageBody(Model):
     message_id: str
     sent_at: datetime
     deleted: bool = False
+    blocked: bool = False
+    """A moderator took it away; `deleted` is set as well."""
     id: str | None = None
     time: datetime | None = None
     received_at: datetime | None = None
@@ -84,6 +86,8 @@ class MessageBody(Model):
     reply_to: str | None = None
     text: str | None = None
     is_bot: bool | None = None
+    late: bool | None = None
+    """A moderator released it, after it had been held."""
     properties: dict[str, Any] | None = None
     edited: bool = False
     edited_at: datetime | None = None
@@ -207,6 +211,25 @@ class HeldVerdictBody(BaseModel):
     version: int
     reason: str
     matches: int = 1
+    severity: str = "medium"
+
+
+class DecisionBody(Model):
+    """One decision of a moderator."""
+
+    id: str
+    verb: str
+    """`release`, `reject` or `block`."""
+    decided_at: datetime
+    decided_by: str
+    """Name of the key and the start of its hash."""
+    channel_id: str | None = None
+    message_id: str
+    held_event_id: str | None = None
+    user_id: str | None = None
+    rule: str | None = None
+    moderator: str | None = None
+    reason: str | None = None
 
 
 class HeldBody(Model):
@@ -221,7 +244,13 @@ class HeldBody(Model):
     received_at: datetime | None = None
     verdict: HeldVerdictBody
     src: str | None = None
+    state: str
+    """`waiting`, `released` or `rejected`; hiding wins where both were decided."""
+    message_id: str
+    event_id: str
     text: str | None = None
+    """Only with scope `moderate`."""
+    decisions: list[DecisionBody] = Field(default_factory=list)
     """Only with scope `moderate`."""
 
 
@@ -230,6 +259,41 @@ class HeldListBody(Model):
 
     day: str
     held: list[HeldBody]
+    more: bool
+    decide_at: str
+    """Where ingest takes decisions: `POST {decide_at}/v1/held/{held_id}/release`."""
+
+
+class RecordOfUserBody(Model):
+    """What became of a user's events in the last days; each kind up to `most`, beyond which it is not counted on."""
+
+    user_id: str
+    days: int
+    held: int
+    blocked: int
+    """By a rule."""
+    released: int
+    rejected: int
+    taken_down: int
+    """By a moderator, after the fact."""
+    more: bool
+
+
+class HeldOneBody(Model):
+    """One event that was held or blocked, what was said before it and what else its user did."""
+
+    held: HeldBody
+    context: list[MessageBody]
+    """Up to ten messages before it in its channel, newest first."""
+    record: RecordOfUserBody
+    decide_at: str
+
+
+class DecisionsBody(Model):
+    """The audit trail of one UTC day, newest first."""
+
+    day: str
+    decisions: list[DecisionBody]
     more: bool
 
 
@@ -346,11 +410,92 @@ class LedgerBody(Model):
     """How far the watermark is behind the clock."""
 
 
+class ReportRunBody(Model):
+    """A finished report of one day."""
+
+    report: str
+    period: str
+    """Its day, in the tenant's time zone."""
+    as_of: datetime | None
+    """Everything accepted before this moment is counted; null when that is not known."""
+    complete: bool
+    """Nothing is missing but what was accepted in the two minutes before it was made."""
+    final: bool
+    """What comes for this day now is a correction."""
+    revision: int
+    """Grows when its numbers change."""
+    finished_at: datetime
+    running: bool
+    """It is being made again, or that was killed."""
+
+
+class ReportsBody(Model):
+    """Finished reports, the newest day first."""
+
+    reports: list[ReportRunBody]
+    more: bool
+
+
+class ReportColumnBody(Model):
+    """A number of a report."""
+
+    name: str
+    label: str
+    meaning: str
+    unit: str
+    optional: bool = False
+    """It is null where there is nothing to say."""
+
+
+class ReportSectionBody(Model):
+    """A list within a report: a row has a cell named `key`, and one for each of `columns`."""
+
+    name: str
+    title: str
+    kind: str
+    """`series`: a row an hour, `ranking`, or `table`."""
+    key: str
+    columns: list[str]
+    rows: list[dict[str, int | float | str | None]]
+    omitted: int
+    """Rows beyond the list's bound."""
+
+
+class ReportSourceBody(Model):
+    """What a report was counted from: the versions of the archive's tables."""
+
+    versions: dict[str, int]
+
+
+class ReportBody(Model):
+    """A report. It explains itself: `columns` says what each number means."""
+
+    report: str
+    title: str
+    meaning: str
+    tenant: str
+    period: str
+    start: datetime
+    end: datetime
+    """Exclusive."""
+    timezone: str
+    as_of: datetime | None
+    complete: bool
+    final: bool
+    revision: int
+    archive: ReportSourceBody
+    columns: list[ReportColumnBody]
+    headline: list[str]
+    figures: dict[str, int | float | str | None]
+    sections: list[ReportSectionBody]
+
+
 _REFUSALS = {
     400: "The request cannot be answered as put",
     401: "No valid key",
     403: "The key may not do this",
     404: "Not found, or not yours",
+    406: "In no form that Accept takes",
     413: "Too large",
     422: "Invalid request",
     429: "Too many at once",

@@ -33,6 +33,9 @@ def run() -> int:
     Raises `PreconditionError` when Kafka, Cassandra, a topic or the port is not there.
     """
     kafka, cassandra, listen, runtime, settings, live = Kafka(), Cassandra(), Listen(), Runtime(), Api(), Live()
+    if not settings.ingest_url:
+        here = f"http://{listen.reachable_host}:{listen.ingest_port}"
+        settings = settings.model_copy(update={"ingest_url": here})
     log_effective(kafka, cassandra, listen, runtime, settings, live)
     listener = _listen(listen.host, listen.api_port)
     try:

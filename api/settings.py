@@ -39,6 +39,10 @@ class Api(Section):
     """How many records one trace may read."""
     trace_channels: int = Field(default=500, ge=0)
     """How many recently active channels a trace looks into when only the id is known."""
+    ingest_url: str = ""
+    """Where browsers find ingest, to which the dashboard sends a moderator's decisions; this machine's when empty."""
+    held_scan: int = Field(default=1_000, ge=1)
+    """How many held events of a day one request may look at for those in the state asked for."""
     open_operations: bool = False
     """Serve `/metrics` and `/docs` to every address, not to loopback alone."""
 

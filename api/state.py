@@ -19,7 +19,7 @@ from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.control import ControlFollower, Directory
 from infra.runtime.health import Health
 from infra.runtime.kafka import observer
-from infra.runtime.settings import Cassandra, Kafka, Runtime
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 
 #: Each reads the log in a thread of its own.
 _TRACES_AT_ONCE = 2
@@ -31,6 +31,8 @@ class State:
 
     settings: Api
     kafka: Kafka
+    archive: Archive
+    runtime: Runtime
     database: Database
     directory: Directory
     clock: Clock
@@ -45,9 +47,16 @@ class State:
 
 
 def assemble(
-    settings: Api, kafka: Kafka, database: Database, directory: Directory, clock: Clock, signer: Signer
+    settings: Api,
+    kafka: Kafka,
+    database: Database,
+    directory: Directory,
+    clock: Clock,
+    signer: Signer,
+    archive: Archive | None = None,
+    runtime: Runtime | None = None,
 ) -> State:
-    """A state around these engines and keys."""
+    """A state around these engines and keys, and the archive that the settings name unless one is given."""
     cache = PageCache(
         clock,
         entries=settings.cache_entries,
@@ -66,6 +75,8 @@ def assemble(
     return State(
         settings=settings,
         kafka=kafka,
+        archive=archive or Archive(),
+        runtime=runtime or Runtime(),
         database=database,
         directory=directory,
         clock=clock,
@@ -90,7 +101,7 @@ def open_state(settings: Api, kafka: Kafka, cassandra: Cassandra, runtime: Runti
     except BaseException:
         database.close()
         raise
-    return assemble(settings, kafka, database, directory, SystemClock(), signer), follower
+    return assemble(settings, kafka, database, directory, SystemClock(), signer, runtime=runtime), follower
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -24,6 +24,10 @@ from infra.contracts import events, headers, metrics, placement, tables
 from infra.contracts.events import Event
 from infra.contracts.records import Action, Verdict
 from infra.contracts.windows import MINUTE
+from infra.runtime.errors import PreconditionError
+
+if TYPE_CHECKING:
+    from api.archive_search import Archived
 
 log = structlog.get_logger("hubbub.api")
 router = APIRouter(tags=["trace"])
@@ -69,6 +73,8 @@ async def follow(state: State, tenant: str, event_id: str) -> dict[str, Any]:
     if trail.event is None:
         await _look_in_held(state, tenant, event_id, trail)
     await _look_in_log(state, tenant, event_id, trail)
+    if trail.event is None and not trail.records:
+        await _look_in_archive(state, tenant, event_id, trail)
     if trail.event is None and not trail.records:
         raise Refused(404, f"No such event. Looked in {'; '.join(trail.looked)}.")
     if trail.event is not None and trail.row is None and trail.outcome == "events":
@@ -117,7 +123,7 @@ async def _look_in_held(state: State, tenant: str, event_id: str, trail: _Trail)
     trail.looked.append(f"held messages of {', '.join(sorted(days))}")
     reads = (state.database.execute(tables.HELD_MESSAGE, (tenant, day, event_id)) for day in sorted(days))
     for rows in await asyncio.gather(*reads):
-        for _, envelope, verdict, src in rows:
+        for _, envelope, verdict, src, *_ in rows:
             trail.event = msgspec.json.decode(envelope, type=Event)
             trail.verdict = msgspec.json.decode(verdict, type=Verdict)
             trail.outcome = "held" if trail.verdict.action is Action.HOLD else "blocked"
@@ -146,12 +152,42 @@ async def _look_in_log(state: State, tenant: str, event_id: str, trail: _Trail) 
     extent = "to its end" if searched.whole else "and stopped at the bound of one trace"
     trail.looked.append(f"{searched.records} records of the log from {since.isoformat()} {extent}")
     trail.records = searched.found
+    # One that was released was held first.
+    accepted = trail.outcome == "events" or any(found.outcome == "events" for found in searched.found)
     for found in searched.found:
         trail.outcome = found.outcome
         trail.event = found.event or trail.event
         trail.verdict = found.verdict or trail.verdict
         trail.src = found.src or trail.src
         trail.rule = found.rule or trail.rule
+    if accepted:
+        trail.outcome = "events"
+
+
+async def _look_in_archive(state: State, tenant: str, event_id: str, trail: _Trail) -> None:
+    """The last place, and the slow one: what history does not keep and the log has forgotten."""
+    moment = placement.time_of_id(event_id)
+    if moment is None:
+        trail.looked.append("not in the archive: the id does not tell its day")
+        return
+
+    def find() -> "Archived | None":
+        from api import archive_search  # noqa: PLC0415 - 90 MB that most API processes never need
+
+        return archive_search.find(state.archive, state.runtime, tenant, event_id, moment)
+
+    began = state.clock.monotonic()
+    try:
+        found = await asyncio.to_thread(find)
+    except PreconditionError as error:
+        log.warning("archive.unavailable", error=str(error))
+        trail.looked.append("not in the archive: it is not there or does not answer")
+        return
+    seconds = state.clock.monotonic() - began
+    trail.looked.append(f"the archive of {placement.day(moment)} and the days beside it, in {seconds:.1f} s")
+    if found is not None:
+        trail.event, trail.outcome, trail.verdict = found.event, found.outcome, found.verdict
+        trail.src, trail.rule = found.src, found.rule
 
 
 async def _find_row(state: State, tenant: str, trail: _Trail) -> None:
@@ -215,6 +251,8 @@ def _history(state: State, trail: _Trail) -> dict[str, Any] | None:
 
 
 def _state_of(row: Row) -> str:
+    if row.blocked:
+        return "blocked"
     if row.deleted:
         return "deleted"
     if not row.visible:

@@ -10,6 +10,9 @@ from ingest.errors import Refused
 
 CHALLENGE: Final = 'Bearer realm="hubbub", Basic realm="hubbub"'
 _SENDING: Final = frozenset({Scope.WRITE, Scope.SERVER})
+#: What may use a door for events, and what may decide.
+SENDING: Final = _SENDING | {Scope.BACKFILL}
+MODERATING: Final = frozenset({Scope.MODERATE})
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "POST",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
@@ -18,17 +21,17 @@ _PREFLIGHT: Final = {
 _EXPOSED: Final = "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id"
 
 
-def authenticate(directory: Directory, authorization: bytes | None) -> tuple[ApiKey, Tenant]:
-    """The key of the `Authorization` header and its tenant. Raises `Refused` 401 without a valid one, 403 if it may
-    not send at all.
+def authenticate(directory: Directory, authorization: bytes | None, scopes: frozenset[Scope]) -> tuple[ApiKey, Tenant]:
+    """The key of the `Authorization` header and its tenant. Raises `Refused` 401 without a valid one, 403 if it has
+    none of these scopes.
     """
     secret = _secret(authorization)
     key = directory.find_key(secret) if secret else None
     tenant = directory.tenants.get(key.tenant) if key else None
     if key is None or tenant is None:
         raise Refused(401, "send a valid key as `Authorization: Bearer KEY`", {"WWW-Authenticate": CHALLENGE})
-    if _SENDING.isdisjoint(key.scopes) and Scope.BACKFILL not in key.scopes:
-        raise Refused(403, "sending events needs a key with scope write, server or backfill")
+    if scopes.isdisjoint(key.scopes):
+        raise Refused(403, f"this needs a key with scope {' or '.join(scope for scope in Scope if scope in scopes)}")
     return key, tenant
 
 
@@ -48,16 +51,23 @@ def may_change_others(key: ApiKey, *, historical: bool) -> bool:
 def preflight(directory: Directory, origin: str | None) -> dict[str, str]:
     """Headers of the answer to an `OPTIONS` request. It carries no key, so any tenant's origins count."""
     headers = {"Allow": "OPTIONS, POST", "Vary": "Origin"}
-    if origin and any(_lists(tenant, origin) for tenant in list(directory.tenants.values())):
+    if origin and _anybody_lists(directory, origin):
         headers |= {"Access-Control-Allow-Origin": origin, **_PREFLIGHT}
     return headers
 
 
-def cors(tenant: Tenant, origin: str) -> dict[str, str]:
-    """Headers that let a page of this origin read the answer, if the tenant lists it."""
-    if not _lists(tenant, origin):
+def cors(directory: Directory, tenant: Tenant | None, origin: str) -> dict[str, str]:
+    """Headers that let a page of this origin read the answer, if the tenant lists it.
+
+    Where no tenant is known the answer is a refusal of the key, and any tenant's origins may read that.
+    """
+    if not (_anybody_lists(directory, origin) if tenant is None else _lists(tenant, origin)):
         return {"Vary": "Origin"}
     return {"Vary": "Origin", "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}
+
+
+def _anybody_lists(directory: Directory, origin: str) -> bool:
+    return any(_lists(tenant, origin) for tenant in list(directory.tenants.values()))
 
 
 def _lists(tenant: Tenant, origin: str) -> bool:

@@ -1,4 +1,4 @@
-"""The HTTP application of the ingest role: the doors for events, and what operators and documentation need."""
+"""The HTTP application of ingest: doors for events and moderators, and what operators and documentation need."""
 
 import ipaddress
 from collections.abc import Callable
@@ -18,11 +18,13 @@ from ingest.door import Door
 from ingest.doors import DOORS
 from ingest.errors import Refused
 from ingest.intake import Intake
+from ingest.review import PATHS, Decisions, ReviewDoor
 from ingest.settings import Ingest
 
 
 def create_app(
     intake: Intake,
+    decisions: Decisions,
     directory: Directory,
     settings: Ingest,
     health: Health,
@@ -35,6 +37,8 @@ def create_app(
     for path, parsers in DOORS.items():
         door = Door(intake, directory, settings, parsers=parsers, clock=clock, new_id=new_id)
         app.router.routes.append(Route(path, door))
+    for path, verb in PATHS.items():
+        app.router.routes.append(Route(path, ReviewDoor(verb, decisions, directory, settings, new_id=new_id)))
     _add_operations(app, health, settings)
     app.add_exception_handler(HTTPException, _refuse)
     return app

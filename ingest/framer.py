@@ -11,6 +11,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from infra.contracts import codec
+from infra.runtime.kafka import Headers
 from infra.runtime.telemetry import FRAME_EVENTS
 
 log = structlog.get_logger("hubbub.ingest.framer")
@@ -19,16 +20,24 @@ log = structlog.get_logger("hubbub.ingest.framer")
 class Deliveries(Protocol):
     """What sends a record and reports its delivery; `AsyncDeliveries` in production."""
 
-    def send(self, topic: str, value: bytes | None, *, partition: int = -1) -> "asyncio.Future[None]":
+    def send(
+        self, topic: str, value: bytes | None, *, partition: int = -1, headers: Headers | None = None
+    ) -> "asyncio.Future[None]":
         """A future that is done once the record is stored. Raises `BufferError` when the queue is full."""
 
 
 class Frame:
-    """Events of one partition on their way to Kafka. `done` tells, once it is set, whether all of them are stored."""
+    """Events of one partition on their way to Kafka. `done` tells, once it is set, whether all of them are stored.
 
-    __slots__ = ("done", "envelopes", "partition", "prints", "size", "topic")
+    One with `headers` holds a single value that goes as it is.
+    """
 
-    def __init__(self, topic: str, partition: int, done: "asyncio.Future[bool]") -> None:
+    __slots__ = ("done", "envelopes", "headers", "partition", "prints", "size", "topic")
+
+    def __init__(
+        self, topic: str, partition: int, done: "asyncio.Future[bool]", headers: Headers | None = None
+    ) -> None:
+        self.headers = headers
         self.topic = topic
         self.partition = partition
         self.envelopes: list[bytes] = []
@@ -80,6 +89,15 @@ class Framer:
         self.in_flight_bytes += len(envelope)
         return frame
 
+    def lone(self, topic: str, partition: int, value: bytes, headers: Headers) -> Frame:
+        """A frame for this value alone, to be given to `dispatch` once."""
+        frame = Frame(topic, partition, self._loop.create_future(), headers)
+        frame.envelopes.append(value)
+        frame.size += len(value) + 1
+        self.in_flight_events += 1
+        self.in_flight_bytes += len(value)
+        return frame
+
     def flush(self) -> None:
         """Send every open frame."""
         if self._timer is not None:
@@ -94,9 +112,14 @@ class Framer:
             return
         del self._open[frame.topic, frame.partition]
         FRAME_EVENTS.observe(len(frame.envelopes))
+        self.dispatch(frame)
+
+    def dispatch(self, frame: Frame) -> None:
+        """Hand the frame to Kafka."""
         self._sent.add(frame)
+        value = codec.frame(frame.envelopes) if frame.headers is None else frame.envelopes[0]
         try:
-            delivery = self._deliveries.send(frame.topic, codec.frame(frame.envelopes), partition=frame.partition)
+            delivery = self._deliveries.send(frame.topic, value, partition=frame.partition, headers=frame.headers)
         except BufferError:
             self._settle(frame, "queue full")
         except KafkaException as error:

@@ -16,6 +16,7 @@ from infra.contracts.events import (
     SERVER_TYPES,
     Event,
     Invalid,
+    check_type,
     merge_context,
     truncate_ms,
 )
@@ -129,10 +130,11 @@ class Intake:
             event: Event | None = None
             try:
                 event = decode(raw, limit=MAX_EVENT_BYTES)
+                check_type(event.type)
                 if not server and event.type in SERVER_TYPES:
                     raise Invalid("forbidden_type", "type", f"{event.type} needs a key with scope server")
                 event.tenant = event.received_at = event.source = None
-                event.request_id = event.client_time = event.historical = None
+                event.request_id = event.client_time = event.historical = event.late = None
                 seen_as = seen_key(tenant.id, event.id)
                 known = seen.stored(seen_as)
                 first = seen.in_flight(seen_as) if known is None else None

@@ -11,15 +11,18 @@ from infra.contracts.problems import EVENT_CODES, REPLIES, Accepted, Problem
 from infra.runtime.health import Report, version
 from ingest import cloudevents, segment
 from ingest.bodies import JSON, MAX_CONTEXT_BYTES, NDJSON
+from ingest.review import Block, Why
 
 _REF: Final = "#/components/schemas/{name}"
 #: Set by ingest; a client need not know them.
-_OURS: Final = ("tenant", "received_at", "source", "request_id", "client_time", "historical")
+_OURS: Final = ("tenant", "received_at", "source", "request_id", "client_time", "historical", "late")
 _SENDING: Final = (200, 207, 400, 401, 403, 413, 415, 429, 500, 503)
+_DECIDING: Final = (200, 400, 401, 403, 404, 413, 415, 500, 503)
 _RULES: Final = f"""Every event needs `id`, `type`, `time` (RFC 3339 with zone) and one of `user_id` and `anonymous_id`,
 no placeholder. Message, reaction, receipt, typing and channel types need `channel_id`; edits, deletes, reactions and
 receipts need `message_id`; reactions need `reaction`; sent and edited messages need `text`, at most {MAX_TEXT_BYTES}
-bytes. Types that begin with `hubbub.` are reserved; edits and deletes need a key with scope `server`. A `time`, or a
+bytes. Types that begin with `hubbub.` are reserved, and so is `message.blocked`;
+edits and deletes need a key with scope `server`. A `time`, or a
 time inside a UUIDv7 or ULID that names a message, may be at most an hour ahead. At most {MAX_EVENT_BYTES} bytes an
 event and {MAX_DEPTH} levels deep, {codec.MAX_ENVELOPE_BYTES} bytes with the context of its batch and our own fields;
 {MAX_BATCH_BYTES} bytes and {MAX_BATCH_EVENTS} events a request, decompressed. `Content-Encoding: gzip` is
@@ -32,6 +35,8 @@ _STYLE: Final = (
     ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui;max-width:50rem;margin:2rem auto;padding:0 1rem}"
     "pre{overflow:auto}"
 )
+_DECISIONS: Final = """Needs a key with scope `moderate`. A 200 means that the decision is stored; `duplicates` is 1 for
+one that was made before. Hiding wins: what was rejected or blocked stays hidden, also when it is released later."""
 _ANSWERS: Final = f"""A 200 means stored, each event, by every in-sync replica. `duplicates` were stored before under
 the same id. Sending anything again with the same ids is safe; the same id with another body is a `conflict` for ten
 minutes.
@@ -40,8 +45,8 @@ Event codes: {", ".join(f"`{code}`" + (" (retry)" if retry else "") for code, re
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
-    (event, accepted, problem, report), components = msgspec.json.schema_components(
-        [Event, Accepted, Problem, Report], ref_template=_REF
+    (event, accepted, problem, report, why, block), components = msgspec.json.schema_components(
+        [Event, Accepted, Problem, Report, Why, Block], ref_template=_REF
     )
     for field in _OURS:
         del components["Event"]["properties"][field]
@@ -104,6 +109,15 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/events": {"post": _sending("Send events", "sendEvents", events_body, accepted, problem)},
             "/v1/batch": {"post": _sending("Send a batch", "sendBatch", batch_body, accepted, problem)},
+            "/v1/held/{held_id}/release": _deciding(
+                "Release what a rule holds or blocked", "release", ("held_id",), why, accepted, problem
+            ),
+            "/v1/held/{held_id}/reject": _deciding(
+                "Reject what a rule holds", "reject", ("held_id",), why, accepted, problem
+            ),
+            "/v1/messages/{message_id}/block": _deciding(
+                "Block a message that was shown", "block", ("message_id",), block, accepted, problem
+            ),
             **segments,
             "/healthz": _reading("The process is alive", {200: {"type": "object"}}),
             "/readyz": _reading("It can take events in", {200: report, 503: report}),
@@ -219,8 +233,42 @@ def _sending(
     problem: dict[str, Any],
     rules: str = _RULES,
 ) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "description": " ".join(rules.split()),
+        "operationId": name,
+        "security": [{"bearer": []}, {"basic": []}],
+        "requestBody": {"required": True, "content": content},
+        "responses": _responses(_SENDING, accepted, problem),
+    }
+
+
+def _deciding(
+    summary: str,
+    name: str,
+    path: tuple[str, ...],
+    body: dict[str, Any],
+    accepted: dict[str, Any],
+    problem: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": summary,
+            "description": " ".join(_DECISIONS.split()),
+            "operationId": name,
+            "security": [{"bearer": []}, {"basic": []}],
+            "parameters": [
+                {"name": part, "in": "path", "required": True, "schema": {"type": "string"}} for part in path
+            ],
+            "requestBody": {"required": name == "block", "content": {JSON: {"schema": body}}},
+            "responses": _responses(_DECIDING, accepted, problem),
+        }
+    }
+
+
+def _responses(statuses: tuple[int, ...], accepted: dict[str, Any], problem: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status in _SENDING:
+    for status in statuses:
         reply = REPLIES[status]
         stored = status in (200, 207)
         media = JSON if stored else problems.MEDIA_TYPE
@@ -230,14 +278,7 @@ def _sending(
             | {name: _header(f"Sent with every {status}") for name in reply.headers},
             "content": {media: {"schema": accepted if stored else problem}},
         }
-    return {
-        "summary": summary,
-        "description": " ".join(rules.split()),
-        "operationId": name,
-        "security": [{"bearer": []}, {"basic": []}],
-        "requestBody": {"required": True, "content": content},
-        "responses": responses,
-    }
+    return responses
 
 
 def _reading(summary: str, replies: dict[int, dict[str, Any] | None], media: str = JSON) -> dict[str, Any]:

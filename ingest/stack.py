@@ -16,8 +16,10 @@ from ingest.app import create_app
 from ingest.dead_letters import DeadLetters
 from ingest.dedupe import Seen
 from ingest.framer import Framer
+from ingest.held_log import HeldLog
 from ingest.intake import Intake, Lane
 from ingest.limits import Limiter
+from ingest.review import Decisions
 from ingest.settings import Ingest
 
 
@@ -51,13 +53,21 @@ class Stack:
             letters=DeadLetters(deliveries, topic=kafka.topic(DLQ.name), partitions=lanes[INGEST.name].partitions),
             clock=clock,
         )
+        self.held_log = HeldLog(kafka)
+        decisions = Decisions(lanes[INGEST.name], self.held_log, self.framer, seen, settings, clock=clock)
         self.health = Health("ingest")
         self.health.add("producer", lambda: Check(self.producer.fatal is None, self.producer.fatal or ""))
         self.health.add("queue", self._queue)
         QUEUED_EVENTS.set_function(lambda: self.framer.in_flight_events)
         SLOW_CHANNELS.set_function(lambda: limiter.slow_channels(clock.monotonic()))
         self.app = create_app(
-            self.intake, directory, settings, self.health, clock=clock, new_id=lambda: str(uuid_utils.uuid7())
+            self.intake,
+            decisions,
+            directory,
+            settings,
+            self.health,
+            clock=clock,
+            new_id=lambda: str(uuid_utils.uuid7()),
         )
 
     async def close(self, seconds: float) -> int:
@@ -66,6 +76,7 @@ class Stack:
         left = await self.framer.drain(seconds)
         if left:
             self.producer.purge()
+        await self.held_log.close()
         await asyncio.to_thread(self.producer.close, max(0.1, deadline - self.clock.monotonic()))
         return left
 

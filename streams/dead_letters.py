@@ -128,6 +128,7 @@ def _produce(
             (h.REPLAY_OF, letter.key.encode()),
             (h.ATTEMPTS, b"%d" % letter.attempts),
             (h.FIRST_SEEN, letter.first_seen.isoformat(timespec="milliseconds").encode()),
+            *([(h.KIND, h.DECISION)] if letter.stage == h.DECISION.decode() else ()),
         ],
         on_delivery=report,
         wait=wait,

@@ -33,6 +33,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     edit: str | None
     edited_micros: int | None
     deleted_at: datetime | None
+    blocked_at: datetime | None = None
 
     @classmethod
     def of(cls, columns: Sequence[Any]) -> "Row":
@@ -40,8 +41,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         return cls(utc(columns[0]), *columns[1:])
 
     @property
+    def blocked(self) -> bool:
+        """Whether a moderator took away what was there; of what was never shown nothing is."""
+        return self.blocked_at is not None and self.envelope is not None
+
+    @property
     def deleted(self) -> bool:
-        return self.deleted_at is not None
+        return self.deleted_at is not None or self.blocked
 
     @property
     def visible(self) -> bool:
@@ -55,6 +61,7 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
     message_id: str
     sent_at: datetime
     deleted: bool = False
+    blocked: bool = False
     id: str | None = None
     time: str | None = None
     received_at: str | None = None
@@ -65,6 +72,7 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
     reply_to: str | None = None
     text: str | None = None
     is_bot: bool | None = None
+    late: bool | None = None
     properties: msgspec.Raw = _NOTHING
     edited: bool = False
     edited_at: datetime | None = None
@@ -83,6 +91,7 @@ class _Created(msgspec.Struct):
     reply_to: str | None = None
     text: str | None = None
     is_bot: bool | None = None
+    late: bool | None = None
     properties: msgspec.Raw = _NOTHING
 
 
@@ -103,7 +112,7 @@ _author = msgspec.json.Decoder(_Author)
 def show(row: Row, *, masked: bool = False) -> Message | None:
     """The message of a visible row; its marker when it is deleted or masked; None when its JSON cannot be read."""
     if row.deleted or masked:
-        return Message(message_id=row.message_id, sent_at=row.sent_at, deleted=True)
+        return Message(message_id=row.message_id, sent_at=row.sent_at, deleted=True, blocked=row.blocked)
     try:
         created = _created.decode(row.envelope or "")
         edit = _edit.decode(row.edit) if row.edit else None
@@ -125,6 +134,7 @@ def show(row: Row, *, masked: bool = False) -> Message | None:
         reply_to=created.reply_to,
         text=created.text,
         is_bot=created.is_bot,
+        late=created.late,
         properties=created.properties,
         reactions={},
     )

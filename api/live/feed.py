@@ -19,10 +19,17 @@ from api.live.records import Record
 from api.live.subscribers import Subscriber
 from api.settings import Live
 from api.state import State
-from infra.contracts.events import MESSAGE_DELETED, MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED
+from infra.contracts.events import (
+    MESSAGE_BLOCKED,
+    MESSAGE_DELETED,
+    MESSAGE_EDITED,
+    REACTION_ADDED,
+    REACTION_REMOVED,
+)
 from infra.runtime.health import Health
 
 _ROUND_SECONDS = 1.0
+_HIDING = frozenset({MESSAGE_DELETED, MESSAGE_BLOCKED})
 _CHANGES = frozenset({MESSAGE_EDITED, REACTION_ADDED, REACTION_REMOVED})
 
 
@@ -78,9 +85,9 @@ class Feed:
     def _changed(self, record: Record) -> None:
         if record.channel_id is None:
             return
-        if record.type == MESSAGE_DELETED:
+        if record.type in _HIDING:
             self._cache.mask(record.tenant, record.channel_id, record.message_id)
-        elif record.type in _CHANGES:
+        elif record.late or record.type in _CHANGES:  # a late message goes into a page that was settled
             self._cache.invalidate(record.tenant, record.channel_id)
 
     async def _round(self) -> None:

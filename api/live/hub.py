@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
+from cachetools import TTLCache
 
 from api.auth import Principal
 from api.live.catch_up import CatchUp, TooFar
@@ -21,6 +22,7 @@ from api.live.rings import Ring
 from api.live.subscribers import Subscriber
 from api.settings import Live
 from infra.contracts import placement
+from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_EDITED, MESSAGE_SENT
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import LIVE_SENT
 
@@ -28,10 +30,18 @@ log = structlog.get_logger("hubbub.live")
 
 K = TypeVar("K", bound=Hashable)
 
+#: Tenant, channel, and the id of a message or change.
+_Named = tuple[str, str | None, str]
+
 #: How long a token that is ahead of this process may wait for it: another one may have read a little further.
 _AHEAD_SECONDS = 2.0
 #: How often a gap that opens while it is being closed is chased before the reader is told of it.
 _CHASES = 3
+#: So long, and so many at most, it is known which messages were blocked: by then no copy of them is on its way.
+_BLOCKED_SECONDS = 900.0
+_BLOCKED_NAMES = 200_000
+#: Types that carry what a block takes away.
+_CONTENT = frozenset({MESSAGE_SENT, MESSAGE_EDITED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ class Hub:
         self._by_channel: dict[tuple[str, str], dict[Subscriber[Any], None]] = {}
         self._by_tenant: dict[str, dict[Subscriber[Any], None]] = {}
         self._subscribers: dict[Subscriber[Any], None] = {}
+        self._blocked: TTLCache[_Named, None] = TTLCache(_BLOCKED_NAMES, _BLOCKED_SECONDS, clock.monotonic)
         self._moved = asyncio.Event()
         self.rates = Rates(clock)
         self.ready = False
@@ -115,6 +126,8 @@ class Hub:
         for record in burst.records:
             if position.advance(record) and self._rings[record.partition].append(record):
                 self._on_change(record)
+                if record.type == MESSAGE_BLOCKED:
+                    self._blocked[record.tenant, record.channel_id, record.message_id] = None
                 if burst.live:
                     self.rates.count(record.tenant)
                     self._pass_on(record)
@@ -123,6 +136,8 @@ class Hub:
         self._moved.set()
 
     def _pass_on(self, record: Record) -> None:
+        if self._is_blocked(record):
+            return
         everything = self._by_tenant.get(record.tenant)
         channel = None if record.channel_id is None else self._by_channel.get((record.tenant, record.channel_id))
         if everything is None and channel is None:
@@ -134,6 +149,12 @@ class Hub:
                 subscriber.push(frame)
                 sent += 1
         LIVE_SENT.inc(sent)
+
+    def _is_blocked(self, record: Record) -> bool:
+        """Whether it shows what a moderator took away lately, as a release after a reject would."""
+        if record.type not in _CONTENT or not self._blocked:
+            return False
+        return any((record.tenant, record.channel_id, name) in self._blocked for name in (record.id, record.message_id))
 
     # Streams
 
@@ -177,7 +198,13 @@ class Hub:
         first: dict[tuple[str, str], Record] = {}
         for record in missed:
             first.setdefault(record.copy_of, record)
-        missed = list(first.values())
+        # What was taken away meanwhile is not shown once more on its way to that.
+        blocked = {record.message_id for record in missed if record.type == MESSAGE_BLOCKED}
+        missed = [
+            r
+            for r in first.values()
+            if r.type not in _CONTENT or not (r.message_id in blocked or r.id in blocked or self._is_blocked(r))
+        ]
         self._at().learn(known)
         self._token = None
         opening = self._attach(subscriber, True)

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.contracts import headers
-from infra.contracts.events import HEARTBEAT
+from infra.contracts.events import HEARTBEAT, OWN_TYPES
 from infra.contracts.topics import INGEST
 
 #: What a record costs beside its bytes.
@@ -28,11 +28,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     id: str
     message_id: str
     value: bytes
+    #: Released by a moderator.
+    late: bool = False
 
     @property
     def copy_of(self) -> tuple[str, str]:
-        """What two copies of one event have in common, wherever they stand in the log."""
-        return self.tenant, self.id
+        """What two copies of one event have in common, wherever they stand in the log.
+
+        A client that takes the id of one of Hubbub's own events makes no copy of it.
+        """
+        return self.tenant, f"/{self.id}" if self.type in OWN_TYPES else self.id
 
     @property
     def size(self) -> int:
@@ -46,6 +51,7 @@ class _Head(msgspec.Struct):
     tenant: str | None = None
     channel_id: str | None = None
     message_id: str | None = None
+    late: bool | None = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -81,6 +87,7 @@ class Decoder:
             head.message_id or head.id,
             # A line break inside valid JSON is white space; in an SSE data line it would end the data.
             value if b"\n" not in value and b"\r" not in value else value.replace(b"\n", b" ").replace(b"\r", b" "),
+            bool(head.late),
         )
 
     def _origin(self, pairs: list[tuple[str, bytes | None]] | None) -> tuple[Source | None, tuple[int, int]]:

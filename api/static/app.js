@@ -4,6 +4,7 @@ import { $, Signed, read } from "./dom.js";
 import { Held } from "./held.js";
 import { Ledger } from "./ledger.js";
 import { Numbers, show } from "./numbers.js";
+import { Reports } from "./reports.js";
 import { Rooms, Tail } from "./tail.js";
 
 const THEMES = ["auto", "light", "dark"];
@@ -39,7 +40,7 @@ async function enter() {
   $("tenant").textContent = localStorage.getItem("hubbub-tenant") ?? "";
   const tail = new Tail(failed);
   const rooms = new Rooms((channel) => tail.follow(channel), failed);
-  await Promise.all([new Numbers(failed).start(), rooms.start(), new Held(failed).start(), new Ledger(failed).start()]);
+  await Promise.all([new Numbers(failed).start(), rooms.start(), new Held(failed).start(), new Ledger(failed).start(), new Reports(failed).start()]);
 }
 
 function refuse(text) {

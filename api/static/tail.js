@@ -2,6 +2,7 @@
 
 import { $, clock, focusOnly, make, number, read, rove, span } from "./dom.js";
 import { show } from "./numbers.js";
+import { decide, twice } from "./review.js";
 
 const KEPT = 400;
 const HUES = 8;
@@ -19,6 +20,9 @@ export class Tail {
       document.title = this.channel ? `${this.channel} · Hubbub` : "Hubbub";
     });
     this.list.addEventListener("scroll", () => this.atEnd() && this.seen());
+    $("moderating").addEventListener("click", () => {
+      $("moderating").setAttribute("aria-pressed", String(this.list.classList.toggle("moderating")));
+    });
     this.newer.addEventListener("click", () => {
       this.scroll();
       this.list.focus();
@@ -85,7 +89,7 @@ export class Tail {
   place(message, atTop) {
     if (this.rows.has(message.message_id)) return;
     const row = this.row({ ...message, at: message.sent_at });
-    if (message.deleted) this.strike(row);
+    if (message.deleted) this.strike(row, message.blocked ? "blocked" : "deleted");
     if (message.edited) row.classList.add("edited");
     for (const [reaction, count] of Object.entries(message.reactions ?? {})) this.react(row, reaction, count);
     const after = [...this.list.querySelectorAll("li[data-at]")].find((other) => other.dataset.at > row.dataset.at);
@@ -104,7 +108,9 @@ export class Tail {
     const row = this.rows.get(id);
     switch (event.type) {
       case "message.sent":
-        if (!row) this.append(this.row({ ...event, message_id: id, at: event.received_at ?? event.time }));
+        // One that a moderator released belongs where it was sent, among those that came meanwhile.
+        if (!row && event.late) this.place({ ...event, message_id: id, sent_at: event.received_at ?? event.time }, false);
+        else if (!row) this.append(this.row({ ...event, message_id: id, at: event.received_at ?? event.time }));
         break;
       case "message.edited":
         if (row && !row.classList.contains("deleted")) {
@@ -113,7 +119,10 @@ export class Tail {
         }
         break;
       case "message.deleted":
-        if (row) this.strike(row);
+        if (row) this.strike(row, "deleted");
+        break;
+      case "message.blocked":
+        if (row) this.strike(row, "blocked");
         break;
       case "reaction.added":
         if (row) this.react(row, event.reaction, 1);
@@ -139,6 +148,10 @@ export class Tail {
       make("span", { class: "text" }, message.text ?? ""),
       make("span", { class: "reactions" }),
     );
+    if (message.late) row.classList.add("late");
+    const block = make("button", { class: "take-down", type: "button", title: "Block this message, as a moderator" }, "block");
+    twice(block, "block?", () => this.block(message.message_id, block));
+    row.append(block);
     this.rows.set(message.message_id, row);
     return row;
   }
@@ -167,9 +180,22 @@ export class Tail {
     this.append(make("li", { class: `notice ${kind}`, "data-mark": kind }, text));
   }
 
-  strike(row) {
+  async block(messageId, button) {
+    const channel = this.channel;
+    button.disabled = true;
+    try {
+      await decide(`/v1/messages/${encodeURIComponent(messageId)}/block`, { channel_id: channel });
+    } catch (error) {
+      if (channel === this.channel) this.mark(error.message, "warn");
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  strike(row, word) {
     row.classList.add("deleted");
-    row.querySelector(".text").textContent = "deleted";
+    row.querySelector(".text").textContent = word;
+    row.querySelector(".take-down")?.remove();
     row.querySelector(".reactions").replaceChildren();
   }
 

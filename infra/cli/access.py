@@ -84,8 +84,11 @@ def demo_keys(runtime: Runtime) -> dict[str, str]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
 
 
-def publish_demo(kafka: Kafka, runtime: Runtime) -> None:
-    """Make the demo tenant's keys once, and put them into this Kafka, which may be new."""
+def publish_demo(kafka: Kafka, runtime: Runtime, origins: tuple[str, ...] = ()) -> None:
+    """Make the demo tenant's keys once, and put them into this Kafka, which may be new.
+
+    The tenant lists these origins beside its own: pages that may send to ingest, as the dashboard does for moderators.
+    """
     secrets = demo_keys(runtime)
     if not secrets:
         secrets = {scope.value: new_secret(scope) for scope in Scope}
@@ -94,11 +97,13 @@ def publish_demo(kafka: Kafka, runtime: Runtime) -> None:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(secrets))
     directory = read_directory(kafka)
+    tenant = directory.tenants.get(DEMO.id, DEMO)
+    listed = tuple(dict.fromkeys((*tenant.cors_origins, *origins)))
     missing = [(scope, secret) for scope, secret in secrets.items() if hash_secret(secret) not in directory.keys]
     scopes = {Scope.MODERATE.value: (Scope.MODERATE, Scope.READ)}
-    if missing:
+    if missing or listed != tenant.cors_origins:
         keys = [_key(s, DEMO.id, scopes.get(scope, (Scope(scope),)), f"demo {scope}") for scope, s in missing]
-        control.publish(kafka, [directory.tenants.get(DEMO.id, DEMO), *keys])
+        control.publish(kafka, [msgspec.structs.replace(tenant, cors_origins=listed), *keys])
 
 
 def _key(secret: str, tenant: str, scopes: tuple[Scope, ...], name: str) -> ApiKey:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.runtime.errors import PreconditionError
-from infra.runtime.settings import Cassandra, Kafka, Runtime
+from infra.contracts.archive import TABLES
+from infra.runtime.errors import PreconditionError, Unreachable
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 
 _GIB = 1024**3
 _DISK_GIB = 5
@@ -29,9 +30,10 @@ def checkup() -> Iterator[Finding]:
     yield _java()
     yield _memory()
     yield _disk(Runtime().data_dir)
-    found = _running_addresses()
+    found = running_addresses()
     kafka, cassandra = found if found else (Kafka(), Cassandra())
     yield from _servers(kafka, cassandra)
+    yield _archive(Archive(), Runtime())
 
 
 def _java() -> Finding:
@@ -87,7 +89,24 @@ def _servers(kafka: Kafka, cassandra: Cassandra) -> Iterator[Finding]:
         )
 
 
-def _running_addresses() -> tuple[Kafka, Cassandra] | None:
+def _archive(archive: Archive, runtime: Runtime) -> Finding:
+    try:
+        from infra.runtime.archive import ArchiveReader, files
+    except ImportError:
+        return Finding("archive", True, "not installed here: it needs the extra `analytics`")
+    reader = ArchiveReader(archive, runtime)
+    name = f"archive {reader.root}"
+    try:
+        rows = sum(file.rows for table in TABLES for file in files(reader.open(table)))
+    except Unreachable as error:
+        return Finding(name, False, "cannot be read", str(error))
+    except PreconditionError:
+        return Finding(name, True, "nothing is archived yet")
+    return Finding(name, True, f"{rows:,} rows")
+
+
+def running_addresses() -> tuple[Kafka, Cassandra] | None:
+    """Where Kafka and Cassandra are of the Hubbub that runs on this data directory, if one does."""
     from infra.local import supervisor
 
     status = supervisor.status(Runtime().data_dir)

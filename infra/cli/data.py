@@ -155,15 +155,33 @@ def trace(
         raise typer.Exit(1)
 
 
-def ask(path: str, url: str = "", key: str = "") -> httpx.Response:
-    """What the read API answers. Raises `PreconditionError` when it may not be asked or cannot answer now."""
+def ask(path: str, url: str = "", key: str = "", scope: Scope = Scope.READ) -> httpx.Response:
+    """What the read API answers to this key, else to the demo tenant's of that scope.
+
+    Raises `PreconditionError` when it may not be asked or cannot answer now.
+    """
     address = url or _here("api")
     try:
-        reply = httpx.get(
-            f"{address}{path}", headers={"Authorization": f"Bearer {key or _demo(Scope.READ)}"}, timeout=60
-        )
+        reply = httpx.get(f"{address}{path}", headers={"Authorization": f"Bearer {key or _demo(scope)}"}, timeout=60)
     except httpx.TransportError as error:
         raise Unreachable("the read API", address, "See `hubbub status`.") from error
+    if reply.status_code in (401, 403, 503):
+        raise PreconditionError(reply.json()["detail"])
+    return reply
+
+
+def decide(path: str, body: dict[str, str], url: str = "", key: str = "") -> httpx.Response:
+    """What ingest answers to a moderator. Raises `PreconditionError` when the key may not decide, or nobody answers."""
+    address = url or _here("ingest")
+    try:
+        reply = httpx.post(
+            f"{address}{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {key or _demo(Scope.MODERATE)}"},
+            timeout=60,
+        )
+    except httpx.TransportError as error:
+        raise Unreachable("ingest", address, "See `hubbub status`.") from error
     if reply.status_code in (401, 403, 503):
         raise PreconditionError(reply.json()["detail"])
     return reply

@@ -26,6 +26,7 @@ _SETTINGS_MODULES = (
     "streams.history.settings",
     "streams.ledger.settings",
     "analytics.settings",
+    "analytics.archive.settings",
     "api.settings",
 )
 _WIDTH = 100
@@ -59,6 +60,8 @@ def settings() -> str:
 
 def metrics() -> str:
     """docs/metrics.md: every published number and what it means."""
+    from analytics.reports.registry import REPORTS
+
     rows = [
         f"| `{m.name}` | {m.meaning} | {m.unit} | {', '.join(m.scopes)} | {', '.join(m.grains)} | "
         f"{f'within {SKETCH_ERROR:.1%} (standard error)' if m.approximate else 'exact'} |"
@@ -76,7 +79,23 @@ Made from the registry by `python -m infra.cli.reference`.
 | metric | meaning | unit | scopes | grains | accuracy |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
-"""
+
+# Reports
+
+A report is counted exactly from the archive, by calendar day in the tenant's time zone or by UTC day, and by corrected
+event time. It says as of when, whether complete and whether final; a correction that comes later raises its `revision`.
+
+{chr(10).join(map(_report, REPORTS.values()))}"""
+
+
+def _report(report: Any) -> str:
+    """One report of the registry, number by number."""
+    rows = [f"| `{c.name}` | {c.label} | {c.meaning} | {c.unit} |" for c in report.columns]
+    days = "By UTC day." if report.calendar == "UTC" else "By calendar day of the tenant."
+    return (
+        f"## `{report.name}`\n\n{report.meaning} {days}\n\n"
+        f"| number | shown as | meaning | unit |\n|---|---|---|---|\n{chr(10).join(rows)}\n"
+    )
 
 
 def env_example() -> str:

@@ -20,6 +20,7 @@ class Role(StrEnum):
     INGEST = "ingest"
     ROUTER = "router"
     HISTORY = "history"
+    ARCHIVE = "archive"
     ANALYTICS = "analytics"
     LEDGER = "ledger"
     API = "api"
@@ -30,6 +31,7 @@ ROLES = {
     Role.INGEST: "ingest.role",
     Role.ROUTER: "streams.router.role",
     Role.HISTORY: "streams.history.role",
+    Role.ARCHIVE: "analytics.archive.role",
     Role.ANALYTICS: "analytics.role",
     Role.LEDGER: "streams.ledger.role",
     Role.API: "api.role",
@@ -58,7 +60,7 @@ def up(
         Step(title="schema", run=lambda env: migrations.apply_schema(_cassandra(env))),
     ]
     if not no_demo:
-        steps.append(Step(title="demo keys", run=lambda env: access.publish_demo(_kafka(env), runtime)))
+        steps.append(Step(title="demo keys", run=lambda env: access.publish_demo(_kafka(env), runtime, _pages(env))))
     try:
         supervisor.up(Plan(steps=steps, runtime=runtime), detach=detach, ready=lambda s: _welcome(s, runtime))
     except AlreadyRunningError as running:
@@ -161,6 +163,12 @@ def _welcome(found: Any, runtime: Runtime) -> None:
         note(f"  send events to {found.roles['ingest'].url}/v1/events with key {keys['write']}")
         note(f"  every demo key is in {access.keys_file(runtime)}")
     note("Try: uv run hubbub simulate --rate 50 --duration 60")
+
+
+def _pages(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The origins under which a browser on this machine opens the dashboard."""
+    port = environment["HUBBUB_API_PORT"]
+    return tuple(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
 
 
 def _kafka(environment: Mapping[str, str]) -> Kafka:

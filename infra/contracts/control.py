@@ -1,4 +1,7 @@
-"""Records of the compacted `control` topic: tenants and API keys. Every role reads it whole at start and follows it."""
+"""Records of the compacted `control` topic: tenants, API keys and rule sets.
+
+Every role reads it whole at start and follows it.
+"""
 
 import hashlib
 import secrets
@@ -8,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
+from infra.contracts.rules import RuleSet
 
 
 class Scope(StrEnum):
@@ -70,7 +75,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, tag="key", tag_field="ki
         return f"key/{self.hash}".encode()
 
 
-Control = Tenant | ApiKey
+Control = Tenant | ApiKey | RuleSet
 
 
 def new_secret(scope: Scope) -> str:

@@ -25,6 +25,7 @@ HEARTBEAT: Final = "hubbub.heartbeat"
 MESSAGE_SENT: Final = "message.sent"
 MESSAGE_EDITED: Final = "message.edited"
 MESSAGE_DELETED: Final = "message.deleted"
+MESSAGE_BLOCKED: Final = "message.blocked"
 REACTION_ADDED: Final = "reaction.added"
 REACTION_REMOVED: Final = "reaction.removed"
 RECEIPT_READ: Final = "receipt.read"
@@ -56,8 +57,19 @@ KNOWN_TYPES: Final = frozenset(
 )
 #: Types that name a message other than themselves.
 CHANGES: Final = frozenset(
-    {MESSAGE_EDITED, MESSAGE_DELETED, REACTION_ADDED, REACTION_REMOVED, RECEIPT_READ, RECEIPT_DELIVERED}
+    {
+        MESSAGE_EDITED,
+        MESSAGE_DELETED,
+        MESSAGE_BLOCKED,
+        REACTION_ADDED,
+        REACTION_REMOVED,
+        RECEIPT_READ,
+        RECEIPT_DELIVERED,
+    }
 )
+#: Types of real events that only Hubbub makes: what a moderator decided. They are read like any other, and refused
+#: where events come in.
+OWN_TYPES: Final = frozenset({MESSAGE_BLOCKED})
 #: Types that only a key with scope `server` may send: they touch what somebody else wrote.
 SERVER_TYPES: Final = frozenset({MESSAGE_EDITED, MESSAGE_DELETED})
 
@@ -105,6 +117,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
     request_id: Annotated[str, Meta(max_length=100)] | None = None
     client_time: Time | None = None
     historical: bool | None = None
+    #: Released by a moderator: it comes later than its time says.
+    late: bool | None = None
 
     @property
     def author(self) -> str:
@@ -145,6 +159,12 @@ def needs_channel(event_type: str) -> bool:
 def is_placeholder(name: str) -> bool:
     """Whether a name is one of those that clients send for nobody; no event may be by such a user."""
     return name.strip().lower() in _PLACEHOLDERS
+
+
+def check_type(event_type: str) -> None:
+    """Raise `Invalid` for a type that nobody but Hubbub may send."""
+    if event_type in OWN_TYPES:
+        raise Invalid("forbidden_type", "type", f"{event_type} is made by a moderator's decision alone")
 
 
 def check(event: Event) -> None:

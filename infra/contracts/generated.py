@@ -13,15 +13,21 @@ from infra.contracts import events as e
 from infra.contracts.control import ApiKey, Scope, Tenant
 from infra.contracts.ledger import Minute, Stage, State
 from infra.contracts.problems import Accepted, Problem
-from infra.contracts.records import Accounting, Action, Held, Judged, Verdict
+from infra.contracts.records import Accounting, Action, Held, Judged, Severity, Verdict
+from infra.contracts.review import Decision, Verb, decision_id
+from infra.contracts.rules import BlockList, Flood, Links, Rules, RuleSet
+from infra.contracts.rules import Scope as RuleScope
 
 ROOT = Path(__file__).parent
 _SCHEMAS: dict[str, Any] = {
     "event": e.Event,
     "held": Held,
+    "decision": Decision,
     "judged": Judged,
     "accounting": Accounting,
     "ledger_minute": Minute,
+    "rules": Rules,
+    "rule_set": RuleSet,
     "tenant": Tenant,
     "api_key": ApiKey,
     "accepted": Accepted,
@@ -75,6 +81,18 @@ def examples() -> dict[str, Any]:
         "records/ingest.json": [stamped, msgspec.structs.replace(stamped, id=_REPLY, reply_to=_MESSAGE, text="Yes.")],
         "records/events.json": stamped,
         "records/held.json": Held(event=stamped, verdict=verdict),
+        "records/decision.json": Decision(
+            id=decision_id("demo", Verb.RELEASE, "general", sent.id),
+            tenant="demo",
+            verb=Verb.RELEASE,
+            decided_at=_AT + timedelta(hours=1),
+            decided_by="desk 2cf24dba5fb0",
+            channel_id=sent.channel_id,
+            message_id=sent.id,
+            held=Held(event=stamped, verdict=verdict),
+            moderator="eve",
+            reason="a quotation",
+        ),
         "records/verdicts.json": Judged(
             tenant="demo",
             event_id=sent.id,
@@ -102,6 +120,39 @@ def examples() -> dict[str, Any]:
             expected=480,
             found=479,
             src="ingest/3/1042",
+        ),
+        "control/rules.json": RuleSet(
+            tenant="demo",
+            version=3,
+            note="no more coupon links",
+            rules=(
+                BlockList(
+                    id="threats",
+                    version=1,
+                    action="block",
+                    severity=Severity.CRITICAL,
+                    reason="tells somebody to harm themselves",
+                    terms=("kill yourself", "kys"),
+                ),
+                Links(
+                    id="coupons",
+                    version=2,
+                    action="hold",
+                    reason="a link to coupons",
+                    blocked=("coupons.example",),
+                    scope=RuleScope(except_channels=("deals*",)),
+                ),
+                Flood(
+                    id="flood",
+                    version=1,
+                    action="hold",
+                    reason="more messages than anybody reads",
+                    messages=10,
+                    seconds=10,
+                    scope=RuleScope(bots="never"),
+                    shadow=True,
+                ),
+            ),
         ),
         "control/tenant.json": Tenant(id="demo", name="Demo community", timezone="Europe/Berlin"),
         "control/key.json": ApiKey(

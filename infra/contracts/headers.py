@@ -13,6 +13,8 @@ RULE: Final = "rule"
 #: What a record of ours is that carries no event: a heartbeat.
 KIND: Final = "kind"
 HEARTBEAT: Final = b"heartbeat"
+#: A `review.Decision`, in `ingest` and, once the router has carried it out, in `held`.
+DECISION: Final = b"decision"
 #: Dead letter headers.
 STAGE: Final = "stage"
 CODE: Final = "code"

@@ -19,14 +19,28 @@ class Action(StrEnum):
     BLOCK = "block"
 
 
+class Severity(StrEnum):
+    """How much a rule's finding matters to who reviews it, mildest first."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One decision about one event: which rule, in which version, and why. It never quotes the text."""
+    """One decision about one event: which rule, in which version, and why. It never quotes the text.
+
+    What a rule in `shadow` asks for is noted and not done.
+    """
 
     action: Action
     rule: str
     version: int
     reason: str
     matches: int = 1
+    severity: Severity = Severity.MEDIUM
+    shadow: bool = False
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +51,10 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict and the event it is about, without its text. On historical events it is recorded, not applied."""
+    """A verdict and the event it is about, without its text.
+
+    On historical events, and by a rule in shadow, it is recorded and not applied.
+    """
 
     tenant: str
     event_id: str

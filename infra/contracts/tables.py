@@ -58,11 +58,13 @@ def _s(name: str, cql: str) -> Statement:
 
 
 _CELL = "WHERE tenant = ? AND channel_id = ? AND bucket = ? AND sent_at = ? AND message_id = ?"
-_MESSAGE = "sent_at, message_id, envelope, src, rule, edit, writetime(edit) AS edited_micros, deleted_at"
+_MESSAGE = "sent_at, message_id, envelope, src, rule, edit, writetime(edit) AS edited_micros, deleted_at, blocked_at"
+_HELD = "held_id, envelope, verdict, src, position, released, rejected"
+_REVIEWED = "WHERE tenant = ? AND user_id = ? AND day = ? AND event_id = ?"
 
 # History: writes. UPDATE, not INSERT, so that a row has no marker of its own and lives by its cells alone.
 # `envelope` and `edit` hold the whole `message.sent` and `message.edited` event as JSON. A held row has its event's id,
-# the UTC day it was received, and as verdict the JSON of `records.Verdict`.
+# the UTC day it was received, as verdict the JSON of `records.Verdict`, and as position partition/offset in `held`.
 CREATE_MESSAGE: Final = _s(
     "create_message", f"UPDATE messages USING TIMESTAMP ? SET envelope = ?, src = ?, rule = ? {_CELL}"
 )
@@ -70,6 +72,7 @@ EDIT_MESSAGE: Final = _s("edit_message", f"UPDATE messages USING TIMESTAMP ? SET
 DELETE_MESSAGE: Final = _s(
     "delete_message", f"UPDATE messages USING TIMESTAMP ? SET deleted_at = ?, envelope = '', edit = '' {_CELL}"
 )
+BLOCK_MESSAGE: Final = _s("block_message", f"UPDATE messages USING TIMESTAMP ? SET blocked_at = ? {_CELL}")
 ADD_BUCKET: Final = _s("add_bucket", "INSERT INTO channel_buckets (tenant, channel_id, bucket) VALUES (?, ?, ?)")
 INDEX_MESSAGE: Final = _s(
     "index_message",
@@ -104,7 +107,7 @@ TOUCH_CHANNEL: Final = _s(
 )
 HOLD_MESSAGE: Final = _s(
     "hold_message",
-    "UPDATE held_messages USING TIMESTAMP ? SET envelope = ?, verdict = ?, src = ?"
+    "UPDATE held_messages USING TIMESTAMP ? SET envelope = ?, verdict = ?, src = ?, position = ?"
     " WHERE tenant = ? AND day = ? AND held_id = ?",
 )
 
@@ -146,17 +149,46 @@ CHANNEL: Final = _s(
     "channel",
     "SELECT channel_id, created_at, name, last_activity FROM channels WHERE tenant = ? AND channel_id = ?",
 )
-HELD_OF_DAY: Final = _s(
-    "held_of_day", "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? LIMIT ?"
-)
+HELD_OF_DAY: Final = _s("held_of_day", f"SELECT {_HELD} FROM held_messages WHERE tenant = ? AND day = ? LIMIT ?")
 HELD_MESSAGE: Final = _s(
-    "held_message",
-    "SELECT held_id, envelope, verdict, src FROM held_messages WHERE tenant = ? AND day = ? AND held_id = ?",
+    "held_message", f"SELECT {_HELD} FROM held_messages WHERE tenant = ? AND day = ? AND held_id = ?"
 )
 BUCKET_PLAN: Final = _s("bucket_plan", "SELECT effective_from, width_ms FROM bucket_plan WHERE plan = 'messages'")
 ADD_BUCKET_EPOCH: Final = _s(
     "add_bucket_epoch", "INSERT INTO bucket_plan (plan, effective_from, width_ms) VALUES ('messages', ?, ?)"
 )
+
+# Review. `released`, `rejected` and `decision` are the JSON of a `review.Entry`; of several that are the same the first
+# counts. A user's row is one of their events, by the UTC day it was received: what a rule did to it, and when a
+# moderator released, rejected or blocked it. A dirty day's numbers changed after the fact, last at `marked_at`.
+RELEASE_HELD: Final = _s(
+    "release_held",
+    "UPDATE held_messages USING TIMESTAMP ? SET released = ? WHERE tenant = ? AND day = ? AND held_id = ?",
+)
+REJECT_HELD: Final = _s(
+    "reject_held",
+    "UPDATE held_messages USING TIMESTAMP ? SET rejected = ? WHERE tenant = ? AND day = ? AND held_id = ?",
+)
+KEEP_DECISION: Final = _s(
+    "keep_decision",
+    "UPDATE review_decisions USING TIMESTAMP ? SET decision = ? WHERE tenant = ? AND day = ? AND decision_id = ?",
+)
+DECISIONS_OF_DAY: Final = _s(
+    "decisions_of_day", "SELECT decision FROM review_decisions WHERE tenant = ? AND day = ? LIMIT ?"
+)
+NOTE_STOPPED: Final = _s("note_stopped", f"UPDATE user_reviews USING TIMESTAMP ? SET action = ? {_REVIEWED}")
+NOTE_RELEASED: Final = _s("note_released", f"UPDATE user_reviews USING TIMESTAMP ? SET released = ? {_REVIEWED}")
+NOTE_REJECTED: Final = _s("note_rejected", f"UPDATE user_reviews USING TIMESTAMP ? SET rejected = ? {_REVIEWED}")
+NOTE_BLOCKED: Final = _s("note_blocked", f"UPDATE user_reviews USING TIMESTAMP ? SET blocked = ? {_REVIEWED}")
+USER_REVIEWS: Final = _s(
+    "user_reviews",
+    "SELECT action, released, rejected, blocked FROM user_reviews WHERE tenant = ? AND user_id = ? AND day >= ?"
+    " LIMIT ?",
+)
+MARK_DIRTY: Final = _s(
+    "mark_dirty", "UPDATE dirty_days USING TIMESTAMP ? SET marked_at = ? WHERE tenant = ? AND day = ?"
+)
+DIRTY_DAYS: Final = _s("dirty_days", "SELECT day, marked_at FROM dirty_days WHERE tenant = ?")
 
 # Metrics. The columns follow the registry's measures.
 _MEASURES = (*(m.name for m in COUNTS), *(c for m in DISTINCTS for c in (m.name, f"{m.name}_sketch")))
@@ -216,7 +248,33 @@ LEDGER_PROGRESS: Final = _s(
     "ledger_progress", "SELECT resume_from, read_until, checked_at FROM ledger_progress WHERE ledger = 'minutes'"
 )
 
+# Reports. `archive` is the JSON of `reports.Extent`; a period is its day, ISO 8601. Starting a run leaves the one that
+# finished before it readable, and finishing it comes after its documents.
+START_REPORT_RUN: Final = _s(
+    "start_report_run",
+    "UPDATE report_runs SET state = 'running', started_at = ? WHERE tenant = ? AND period = ? AND report = ?",
+)
+PUT_REPORT_DOCUMENT: Final = _s(
+    "put_report_document",
+    "INSERT INTO report_documents (tenant, report, period, format, body) VALUES (?, ?, ?, ?, ?)",
+)
+FINISH_REPORT_RUN: Final = _s(
+    "finish_report_run",
+    "UPDATE report_runs SET state = 'finished', finished_at = ?, as_of = ?, complete = ?, final = ?, revision = ?,"
+    " digest = ?, archive = ? WHERE tenant = ? AND period = ? AND report = ?",
+)
+_RUN = "period, report, state, started_at, finished_at, as_of, complete, final, revision, digest, archive"
+REPORT_RUNS: Final = _s(
+    "report_runs",
+    f"SELECT {_RUN} FROM report_runs WHERE tenant = ? AND period >= ? AND period <= ?",
+)
+NEWEST_REPORT_RUNS: Final = _s("newest_report_runs", f"SELECT {_RUN} FROM report_runs WHERE tenant = ? LIMIT ?")
+REPORT_DOCUMENT: Final = _s(
+    "report_document",
+    "SELECT body FROM report_documents WHERE tenant = ? AND report = ? AND period = ? AND format = ?",
+)
+
 STATEMENTS: Final = {value.name: value for value in list(globals().values()) if isinstance(value, Statement)}
 
 #: The metrics query whose windows are published; a new version starts a new checkpoint.
-METRICS_QUERY: Final = "metrics-v1"
+METRICS_QUERY: Final = "metrics-v2"

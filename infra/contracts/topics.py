@@ -35,7 +35,7 @@ class Topic:
 
 INGEST: Final = Topic(
     name="ingest",
-    record="a frame: a JSON array of envelopes of one partition, or one envelope",
+    record="a frame: a JSON array of envelopes of one partition, or one envelope; or a moderator's decision",
     key="none; the partition is explicit, from tenant:channel",
     retention_ms=7 * _DAY,
     max_message_bytes=4 * _MIB,
@@ -59,7 +59,7 @@ EVENTS_BACKFILL: Final = Topic(
 SIGNALS: Final = Topic(name="signals", record="a typing or presence envelope", key="tenant:user", retention_ms=_HOUR)
 HELD: Final = Topic(
     name="held",
-    record="what a rule held or blocked: envelope and verdict",
+    record="what a rule held or blocked: envelope and verdict; or a decision that was carried out",
     key="tenant:channel",
     retention_ms=30 * _DAY,
 )
@@ -82,7 +82,7 @@ DLQ: Final = Topic(
 METRICS: Final = Topic(name="metrics", record="published metric points", key="tenant:scope", retention_ms=_DAY)
 CONTROL: Final = Topic(
     name="control",
-    record="tenants and hashed keys",
+    record="tenants, hashed keys and rule sets",
     key="kind/id",
     retention_ms=-1,
     partitions=1,

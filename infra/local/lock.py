@@ -20,6 +20,7 @@ ROOTS: dict[Engine, tuple[str, ...]] = {
     "spark": (
         "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",
         "com.globalmentor:hadoop-bare-naked-local-fs:0.1.0",
+        "io.delta:delta-spark_4.2_2.13:4.4.0",
     ),
 }
 """What each engine is asked for by name; everything else follows from it."""

@@ -1,21 +1,33 @@
-"""Follows the compacted `control` topic: tenants and hashed keys, read whole at start and kept current by a thread."""
+"""Follows the compacted `control` topic: tenants, hashed keys and rule sets, read whole at start and kept current."""
 
 import threading
+import time
 from collections.abc import Iterable
+from typing import Final, Protocol
 
 import msgspec
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from infra.contracts import topics
 from infra.contracts.control import ApiKey, Control, Tenant, hash_secret
 from infra.runtime.errors import PreconditionError, Unreachable
-from infra.runtime.kafka import DeliveringProducer, client_config, producer_config
+from infra.runtime.kafka import DeliveringProducer, client_config, end_offsets, producer_config
 from infra.runtime.settings import Kafka
 
 log = structlog.get_logger("hubbub.control")
 
-_decoder = msgspec.json.Decoder(Control)
+_decoder = msgspec.json.Decoder(Tenant | ApiKey)
+#: How often a follower that must know how current it is asks where the topic ends.
+_CONFIRM_SECONDS: Final = 0.2
+_CONFIRM_FETCH_MS: Final = 50
+
+
+class View(Protocol):
+    """What takes the topic's records, in their order and from one thread."""
+
+    def apply(self, key: bytes, value: bytes | None, appended_ms: int) -> None:
+        """Take one record; a null value removes what stood under its key."""
 
 
 class Directory:
@@ -30,29 +42,35 @@ class Directory:
         key = self.keys.get(hash_secret(secret))
         return key if key is not None and key.tenant in self.tenants else None
 
-    def apply(self, record_key: bytes | None, value: bytes | None) -> None:
-        """Take one record of the topic; a null value removes what stood under its key."""
-        if record_key is None:
+    def apply(self, key: bytes, value: bytes | None, appended_ms: int = 0) -> None:
+        """Take one record of the topic; a null value removes what stood under its key. Others than ours are left."""
+        kind, _, name = key.decode().partition("/")
+        if kind not in ("tenant", "key"):
             return
         if value is None:
-            kind, _, name = record_key.decode().partition("/")
-            if kind == "tenant":
-                self.tenants.pop(name, None)
-            else:
-                self.keys.pop(name, None)
+            (self.tenants if kind == "tenant" else self.keys).pop(name, None)
             return
         match _decoder.decode(value):
             case Tenant() as tenant:
                 self.tenants[tenant.id] = tenant
-            case ApiKey() as key:
-                self.keys[key.hash] = key
+            case ApiKey() as api_key:
+                self.keys[api_key.hash] = api_key
 
 
 class ControlFollower:
-    """Reads the topic to its end before `start` returns, then keeps following it in a thread."""
+    """Reads the topic to its end before `start` returns, then keeps following it in a thread.
 
-    def __init__(self, settings: Kafka, client_id: str) -> None:
+    `views` see every record beside the directory. With `confirm`, the follower keeps asking where the topic ends, and
+    `current_at` says up to when, by the monotonic clock, it certainly has everything.
+    """
+
+    def __init__(self, settings: Kafka, client_id: str, *views: View, confirm: bool = False) -> None:
         self.directory = Directory()
+        self.current_at = 0.0
+        self._views: tuple[View, ...] = (self.directory, *views)
+        self._confirm = confirm
+        #: By partition, the offset up to which everything is read.
+        self._read: dict[int, int] = {}
         #: Set after each record taken.
         self.changed = threading.Event()
         self._settings = settings
@@ -68,20 +86,29 @@ class ControlFollower:
                 **client_config(self._settings, f"{self._client_id}-control"),
                 "group.id": f"{self._client_id}-control",  # required by librdkafka; nothing is committed
                 "enable.auto.commit": False,
+                # A compacted log may end in nothing: only this tells that its end was reached.
+                "enable.partition.eof": True,
+                # A broker answers one connection's requests in turn: a question waits behind the fetch that is open.
+                **({"fetch.wait.max.ms": _CONFIRM_FETCH_MS} if self._confirm else {}),
             }
         )
+        asked = time.monotonic()
         try:
             found = consumer.list_topics(name, timeout=timeout).topics[name]
             partitions = [TopicPartition(name, p, OFFSET_BEGINNING) for p in found.partitions]
             if found.error is not None or not partitions:
                 raise PreconditionError(f"topic {name} does not exist. Run `hubbub topics apply`.")
-            ends = {p.partition: consumer.get_watermark_offsets(p, timeout=timeout)[1] for p in partitions}
+            ends = end_offsets(consumer, partitions, timeout)
         except KafkaException as error:
             consumer.close()
             raise Unreachable("Kafka", self._settings.bootstrap, "Is it running?") from error
         consumer.assign(partitions)
-        self._read_until(consumer, partitions, ends, timeout)
-        self._thread = threading.Thread(target=self._follow, args=(consumer,), name="control", daemon=True)
+        if not self._read_until(consumer, ends, timeout):
+            consumer.close()
+            raise PreconditionError(f"topic {name} could not be read within {timeout:.0f} s.")
+        self.current_at = asked
+        follow = threading.Thread(target=self._follow, args=(consumer, partitions), name="control", daemon=True)
+        self._thread = follow
         self._thread.start()
         return self.directory
 
@@ -96,36 +123,50 @@ class ControlFollower:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def _read_until(
-        self, consumer: Consumer, partitions: list[TopicPartition], ends: dict[int, int], timeout: float
-    ) -> None:
-        waited = 0.0
-        # A compacted log has gaps, so the position decides, not a count of records.
-        while any(p.offset < ends[p.partition] for p in consumer.position(partitions)) and any(ends.values()):
-            message = consumer.poll(0.2)
-            if message is not None:
+    def _read_until(self, consumer: Consumer, ends: dict[tuple[str, int], int], timeout: float) -> bool:
+        """Whether everything up to these ends was read in time."""
+        deadline = time.monotonic() + timeout
+        while any(self._read.get(partition, 0) < end for (_, partition), end in ends.items()):
+            if self._stopping.is_set() or time.monotonic() > deadline:
+                return False
+            if (message := consumer.poll(0.2)) is not None:
                 self._take(message)
-                continue
-            waited += 0.2
-            if waited > timeout:
-                raise PreconditionError(f"topic {partitions[0].topic} could not be read within {timeout:.0f} s.")
+        return True
 
-    def _follow(self, consumer: Consumer) -> None:
+    def _follow(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        next_asked = 0.0
         while not self._stopping.is_set():
-            message = consumer.poll(0.5)
+            message = consumer.poll(_CONFIRM_SECONDS / 2 if self._confirm else 0.5)
             if message is not None:
                 self._take(message)
+            if self._confirm and (asked := time.monotonic()) >= next_asked:
+                next_asked = asked + _CONFIRM_SECONDS
+                try:
+                    if self._read_until(consumer, end_offsets(consumer, partitions, 5), 5):
+                        self.current_at = asked
+                except KafkaException as error:
+                    log.warning("control.unconfirmed", code=error.args[0].name())
         consumer.close()
 
     def _take(self, message: Message) -> None:
         error = message.error()
-        if error is not None:
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
             log.warning("control.error", code=error.name())
             return
-        try:
-            self.directory.apply(message.key(), message.value())
-        except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
-            log.error("control.bad_record", offset=message.offset(), error=str(bad))
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        if error is not None:
+            self._read[partition] = max(offset, self._read.get(partition, 0))
+            return
+        key, (_, appended_ms) = message.key(), message.timestamp()
+        for view in self._views:
+            try:
+                if key is not None:
+                    view.apply(key, message.value(), appended_ms)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+                log.error("control.bad_record", offset=offset, error=str(bad))
+        self._read[partition] = offset + 1
         self.changed.set()
 
 

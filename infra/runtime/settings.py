@@ -70,6 +70,22 @@ class Cassandra(Section):
     """Password of that user."""
 
 
+class Archive(Section):
+    """Where the archive lives, for those who write it and those who read it."""
+
+    model_config = SettingsConfigDict(env_prefix="HUBBUB_ARCHIVE_")
+
+    location: str = ""
+    """Folder or object-store URI, as `s3://bucket/hubbub`; `archive` below the data directory when empty. A store must
+    be able to refuse to overwrite: that is what keeps two writers apart."""
+    storage: dict[str, SecretStr] = Field(default_factory=dict)
+    """Options of the object store as JSON, as delta-rs names them: endpoint, region, credentials."""
+
+    def root(self, runtime: "Runtime") -> str:
+        """The folder or URI below which each table has a folder."""
+        return self.location.rstrip("/") or str(runtime.data_dir.absolute() / "archive")
+
+
 class Listen(Section):
     """Host and ports each role listens on. Health and metrics of a role are on its port."""
 
@@ -83,6 +99,8 @@ class Listen(Section):
     """Port of the history writer's health and metrics."""
     analytics_port: int = 8083
     """Port of the analytics query's health and metrics."""
+    archive_port: int = 8084
+    """Port of the archive writer's health and metrics."""
     ledger_port: int = 8085
     """Port of the ledger's health and metrics."""
     api_port: int = 8090
@@ -102,6 +120,6 @@ class Runtime(Section):
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
     """`json`, `console`, or `auto`: console on a terminal, JSON elsewhere."""
     data_dir: Path = Path(".hubbub")
-    """Where local state lives: engine data, Spark checkpoints, logs, demo keys."""
+    """Where local state lives: engine data, Spark checkpoints, the archive, logs, demo keys."""
     stop_seconds: float = 10.0
     """Bound on a graceful stop after SIGTERM."""

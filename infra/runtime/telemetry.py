@@ -21,13 +21,39 @@ FRAME_EVENTS: Final = Histogram(
 QUEUED_EVENTS: Final = Gauge("hubbub_ingest_queued_events", "Events accepted and not yet confirmed by Kafka")
 
 ROUTED: Final = Counter("hubbub_router_events_total", "Elements routed by outcome", ["outcome"])
-VERDICTS: Final = Counter("hubbub_router_verdicts_total", "Verdicts by rule and action", ["rule", "action"])
+VERDICTS: Final = Counter(
+    "hubbub_router_verdicts_total", "Verdicts by rule and action; `shadow` is only noted", ["rule", "action"]
+)
+RULES_VERSION: Final = Gauge(
+    "hubbub_router_rules_version",
+    "Version of the rule set that judged last, by input topic and whose set it is; 0 is the built-in one",
+    ["lane", "tenant"],
+)
+RULES_WAITS: Final = Counter(
+    "hubbub_router_rules_waits_total", "Times routing waited until the rules in force were certainly known"
+)
+REMEMBERED: Final = Gauge(
+    "hubbub_router_remembered_messages", "Messages remembered for rules that count, by partition", ["partition"]
+)
+RECALL_SECONDS: Final = Histogram(
+    "hubbub_router_recall_seconds", "Reading again what rules that count must remember", buckets=_SECONDS
+)
 ROUTER_IN_FLIGHT: Final = Gauge("hubbub_router_in_flight_records", "Input records whose outputs are not confirmed yet")
 UNEXPECTED: Final = Counter("hubbub_unexpected_errors_total", "Exceptions that no rule foresaw", ["where"])
 
 WRITTEN: Final = Counter("hubbub_history_rows_total", "Rows confirmed by Cassandra by table", ["table"])
 HISTORY_SECONDS: Final = Histogram("hubbub_history_write_seconds", "One batch to Cassandra", buckets=_SECONDS)
 HISTORY_PAUSED: Final = Gauge("hubbub_history_paused_partitions", "Partitions paused because Cassandra is slow")
+
+ARCHIVED: Final = Counter("hubbub_archive_rows_total", "Rows committed by table", ["table"])
+ARCHIVE_SECONDS: Final = Histogram("hubbub_archive_commit_seconds", "One commit to a table", buckets=_SECONDS)
+ARCHIVE_BUFFERED: Final = Gauge("hubbub_archive_buffered_bytes", "Rows read and not yet committed")
+ARCHIVE_BYTES: Final = Gauge("hubbub_archive_table_bytes", "Data files of a table, seen each hour", ["table"])
+ARCHIVE_FILES: Final = Gauge("hubbub_archive_table_files", "Number of data files of a table, seen each hour", ["table"])
+ARCHIVE_UNREADABLE: Final = Counter("hubbub_archive_unreadable_records_total", "Records left out", ["topic"])
+ARCHIVE_GAP: Final = Gauge(
+    "hubbub_archive_gap_records", "Records that are gone from the topic and not archived", ["topic", "partition"]
+)
 
 LAG: Final = Gauge(
     "hubbub_lag_records", "Records between what is done and the end of the partition", ["topic", "partition"]

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from infra.contracts import codec
-from infra.contracts.events import MAX_EVENT_BYTES, Event, Invalid
+from infra.contracts.events import MAX_EVENT_BYTES, Event, Invalid, check_type
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -84,4 +84,5 @@ def record(event: Event) -> Record:
 def record_of(raw: bytes) -> Record:
     """The event in these bytes, held to the contract. Raises `Invalid`."""
     event = codec.decode(raw, limit=MAX_EVENT_BYTES)
+    check_type(event.type)
     return Record(event.id, event.type, raw, zlib.crc32((event.channel_id or event.author).encode()))

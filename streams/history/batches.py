@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
-from streams.history.cells import Row
+from streams.history.rows import Row
 
 MAX_ROWS: Final = 30
 #: Under the 50 KiB at which Cassandra refuses a batch by default.

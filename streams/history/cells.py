@@ -5,62 +5,26 @@ step, given as it is. Where more is needed a generator yields them and is sent w
 one list of rows for each read. Nothing here does I/O.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
-
 from infra.contracts import codec, events, tables
-from infra.contracts.events import Event, Invalid, to_ms
+from infra.contracts.events import Event, to_ms
 from infra.contracts.placement import (
     DEFAULT_PLAN,
     BucketEpoch,
     bucket_of_ms,
     create_write_time,
-    day,
     micros,
     ms_of_id,
     plan_of,
 )
-from infra.contracts.tables import Statement
+from streams.history import reviews
+from streams.history.rows import ROW_OVERHEAD, Place, Read, Row, Rows, Step, Steps, stamp_of
 
-_ROW_OVERHEAD: Final = 200
 _REMEMBERED: Final = 100_000
 _CHANGES: Final = events.CHANGES - {events.RECEIPT_DELIVERED}
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One row to write. None is a value not set, bytes are text in UTF-8, integers are 64 bits wide.
-
-    `partition` is the partition key, `size` about the row's bytes. A row that many events need at the same time is
-    `shared`: all wait for one write of it.
-    """
-
-    statement: Statement
-    values: tuple[str | bytes | int | bool | None, ...]
-    partition: tuple[str | int, ...]
-    size: int = _ROW_OVERHEAD
-    shared: bool = False
-
-
-class Read(msgspec.Struct, frozen=True, gc=False):
-    """Rows to read before the next step."""
-
-    statement: Statement
-    values: tuple[Any, ...] = ()
-
-
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where a message stands: its channel and its milliseconds since the epoch."""
-
-    channel_id: str
-    sent_ms: int
-
-
-Rows = list[tuple[Any, ...]]
-Step = Sequence[Row | Read]
-Steps = Generator[Step, list[Rows], None]
 
 
 class Cells:
@@ -78,10 +42,12 @@ class Cells:
 
         `now` is in monotonic seconds. Raises `Invalid` for an event that the router did not stamp.
         """
-        tenant, received_at = _stamp(event)
+        tenant, received_at = stamp_of(event)
         kind, channel = event.type, event.channel_id or ""
         if kind == events.MESSAGE_SENT:
             return self._create(tenant, received_at, event, envelope, src, rule, now)
+        if kind == events.MESSAGE_BLOCKED:
+            return self._block(tenant, received_at, event, envelope, src)
         if kind in _CHANGES:
             in_id = ms_of_id(event.target)
             if in_id is None:
@@ -96,13 +62,6 @@ class Cells:
             named = (micros(event.time), to_ms(event.time), name if isinstance(name, str) else None, tenant, channel)
             return (Row(tables.NAME_CHANNEL, named, (tenant,)),)
         return ()
-
-    def hold(self, event: Event, envelope: bytes, verdict: bytes, src: str | None) -> Step:
-        """What an event that a rule held or blocked asks for."""
-        tenant, received_at = _stamp(event)
-        on = day(received_at)
-        values = (create_write_time(received_at), envelope, verdict, src, tenant, on, event.id)
-        return (Row(tables.HOLD_MESSAGE, values, (tenant, on), _ROW_OVERHEAD + len(envelope) + len(verdict)),)
 
     @property
     def unsettled(self) -> bool:
@@ -132,7 +91,7 @@ class Cells:
         partition = (tenant, channel, bucket_of_ms(place.sent_ms, self.plan))
         # An empty rule is stored: of two copies the first received must win whole, by what it lacks as well.
         values = (written, envelope, src, rule, *partition, place.sent_ms, target)
-        rows = [Row(tables.CREATE_MESSAGE, values, partition, _ROW_OVERHEAD + len(envelope))]
+        rows = [Row(tables.CREATE_MESSAGE, values, partition, ROW_OVERHEAD + len(envelope))]
         key, active_ms = (tenant, channel), to_ms(event.time)
         if now - self._touched.get(key, -self._touch_seconds) >= self._touch_seconds:
             _remember(self._touched, key, now)
@@ -169,23 +128,50 @@ class Cells:
 
     def _stands(self, tenant: str, place: Place, target: str) -> Generator[Step, list[Rows], bool]:
         """Whether a message of this id is in history at this place."""
+        rows = yield from self._read(tenant, place, target)
+        return any(envelope is not None for _, _, envelope, *_ in rows)
+
+    def _read(self, tenant: str, place: Place, target: str) -> Generator[Step, list[Rows], Rows]:
         at = bucket_of_ms(place.sent_ms, self.plan)
         (rows,) = yield (Read(tables.MESSAGE, (tenant, place.channel_id, at, place.sent_ms, target)),)
-        return any(envelope is not None for _, _, envelope, *_ in rows)
+        return rows
 
     def _find_and_change(
         self, tenant: str, received_at: datetime, event: Event, envelope: bytes, src: str | None
     ) -> Steps:
-        """Change a message whose place only the index knows, or leave the change to be found by its create."""
+        yield from self._changed_where_found(tenant, received_at, event, envelope, src)
+
+    def _changed_where_found(
+        self, tenant: str, received_at: datetime, event: Event, envelope: bytes, src: str | None
+    ) -> Generator[Step, list[Rows], Place | None]:
+        """Change a message whose place only the index knows, or leave the change to be found by its create.
+
+        Returns the place, if it is known by now.
+        """
         target = event.target
         (found,) = yield (_find(tenant, target),)
         if not found:
             values = (tenant, target, event.id, envelope, src, create_write_time(received_at))
-            yield (Row(tables.ADD_PENDING, values, (tenant, target), _ROW_OVERHEAD + len(envelope)),)
+            yield (Row(tables.ADD_PENDING, values, (tenant, target), ROW_OVERHEAD + len(envelope)),)
             (found,) = yield (_find(tenant, target),)
         place = _placed(found)
         if place is not None:
             yield self._change(tenant, event, envelope, place)
+        return place
+
+    def _block(self, tenant: str, received_at: datetime, event: Event, envelope: bytes, src: str | None) -> Steps:
+        """Hide a message, then note whose it was and the day it counted in, if it is there."""
+        place: Place | None
+        in_id = ms_of_id(event.target)
+        if in_id is None:
+            place = yield from self._changed_where_found(tenant, received_at, event, envelope, src)
+        else:
+            place = Place(event.channel_id or "", in_id)
+            yield self._change(tenant, event, envelope, place)
+        if place is not None:
+            for _, _, created, *_ in (yield from self._read(tenant, place, event.target)):
+                if created:
+                    yield reviews.taken_out(event, codec.decode(created.encode()))
 
     def _change(self, tenant: str, event: Event, envelope: bytes, place: Place) -> list[Row]:
         partition = (tenant, place.channel_id, bucket_of_ms(place.sent_ms, self.plan))
@@ -193,10 +179,13 @@ class Cells:
         written = micros(event.time)
         match event.type:
             case events.MESSAGE_EDITED:
-                size = _ROW_OVERHEAD + len(envelope)
+                size = ROW_OVERHEAD + len(envelope)
                 return [Row(tables.EDIT_MESSAGE, (written, envelope, *cell), partition, size)]
             case events.MESSAGE_DELETED:
                 return [Row(tables.DELETE_MESSAGE, (written, to_ms(event.time), *cell), partition)]
+            case events.MESSAGE_BLOCKED:
+                block = Row(tables.BLOCK_MESSAGE, (written, to_ms(event.time), *cell), partition)
+                return [block, reviews.dirty(tenant, place.sent_ms, to_ms(event.time))]
             case events.RECEIPT_READ:
                 mark = (place.sent_ms * 1000, place.sent_ms, event.target, tenant, event.author, place.channel_id)
                 return [Row(tables.SET_READ_MARK, mark, (tenant, event.author))]
@@ -219,14 +208,6 @@ def _placed(found: Rows) -> Place | None:
 
 def _touch(tenant: str, channel: str, ms: int) -> Row:
     return Row(tables.TOUCH_CHANNEL, (ms * 1000, ms, tenant, channel), (tenant,))
-
-
-def _stamp(event: Event) -> tuple[str, datetime]:
-    if event.tenant is None:
-        raise Invalid("missing_field", "tenant", "the router stamps a tenant; this record has none")
-    if event.received_at is None:
-        raise Invalid("missing_field", "received_at", "the router stamps received_at; this record has none")
-    return event.tenant, event.received_at
 
 
 def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:

@@ -22,7 +22,7 @@ from infra.runtime.cassandra import Database
 from infra.runtime.clock import Clock
 from infra.runtime.telemetry import HISTORY_SECONDS, WRITTEN
 from streams.history.batches import MAX_ROWS, Batches
-from streams.history.cells import Read, Row, Rows, Step, Steps
+from streams.history.rows import Read, Row, Rows, Step, Steps
 
 log = structlog.get_logger("hubbub.history.store")
 

@@ -17,13 +17,14 @@ from infra.runtime.clock import Clock
 from infra.runtime.errors import PreconditionError
 from infra.runtime.health import Progress
 from infra.runtime.kafka import consumer_config, is_fatal
+from infra.runtime.membership import Membership
 from infra.runtime.settings import Kafka
 from infra.runtime.telemetry import HISTORY_PAUSED, LAG, UNEXPECTED
-from streams.history.cells import Cells, Step, Steps
+from streams.history.cells import Cells
 from streams.history.confirmed import Confirmed, Entry, Partition
 from streams.history.dead_letters import DeadLetters
-from streams.history.membership import Membership
 from streams.history.records import INPUTS, steps_of
+from streams.history.rows import Step, Steps
 from streams.history.settings import History
 from streams.history.store import Store, Work
 

@@ -21,6 +21,8 @@ OUTPUTS: Final[dict[str, Outcome]] = {
     topics.HELD.name: "held",
     topics.DLQ.name: "dlq",
 }
+#: Kinds of records that no element of an input record is counted by.
+_UNCOUNTED: Final = frozenset({headers.HEARTBEAT, headers.DECISION})
 #: Every topic the ledger reads, by contract name.
 TOPICS: Final = (*INPUTS, topics.ACCOUNTING.name, *OUTPUTS)
 
@@ -89,12 +91,14 @@ def claim_of(record: Record) -> Claim:
 
 
 def output_of(topic: str, record: Record) -> Output | None:
-    """The element that stands here, or None for what no input record became: heartbeats, letters of ingest and history.
+    """The element that stands here, or None for what is none: heartbeats, decisions, letters of ingest and history.
+
+    A decision counts once, as the event in `events` that carries it out.
 
     Raises ValueError for a record the router does not write.
     """
     found = dict(record.headers() or ())
-    if found.get(headers.KIND) == headers.HEARTBEAT or found.get(headers.STAGE) in _NOT_OF_INPUT:
+    if found.get(headers.KIND) in _UNCOUNTED or found.get(headers.STAGE) in _NOT_OF_INPUT:
         return None
     src = Src.decode(found.get(headers.SRC) or b"")
     outcome = OUTPUTS[topic]

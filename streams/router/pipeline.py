@@ -1,22 +1,27 @@
 """Routes records and settles them: an input record counts as done once every record made from it is delivered."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from infra.contracts.events import from_ms
 from infra.runtime.clock import Clock
-from infra.runtime.telemetry import ROUTED, ROUTER_IN_FLIGHT, UNEXPECTED, VERDICTS
+from infra.runtime.telemetry import ROUTED, ROUTER_IN_FLIGHT, RULES_WAITS, UNEXPECTED, VERDICTS
 from streams.router.agents import Arrival
 from streams.router.deliveries import Lane
 from streams.router.frontier import TP, Frontier
 from streams.router.fuse import Fuse
+from streams.router.memories import Memories
 from streams.router.routing import Record, Routed, Router
 
 #: Elements routed before other tasks get a turn.
 _TURN: Final = 500
+#: A record is routed only by one whose rules are as fresh as this: less than a set's lead, and what brokers' clocks
+#: may differ by besides.
+FRESH_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.02
 
 
 class FuseBlown(Exception):
@@ -44,12 +49,16 @@ class Pipeline:
         frontier: Frontier,
         fuse: Fuse,
         clock: Clock,
+        memories: Mapping[str, Memories],
+        rules_current_at: Callable[[], float],
     ) -> None:
         self._routers = routers
         self._lanes = lanes
         self._frontier = frontier
         self._fuse = fuse
         self._clock = clock
+        self._memories = memories
+        self._rules_current_at = rules_current_at
         self._stopping = False
         self._settled_at: dict[TP, datetime] = {}
         #: When a record was last settled, by the monotonic clock.
@@ -75,12 +84,15 @@ class Pipeline:
 
     async def handle(self, source: str, arrivals: Iterator[Arrival]) -> None:
         """Route these records and hand their outputs to Kafka; return when the next ones may come."""
-        lane, router = self._lanes[source], self._routers[source]
+        lane, router, memories = self._lanes[source], self._routers[source], self._memories.get(source)
         await lane.wait_below_limit()
         stretches: list[_Stretch] = []
         batch = lane.batch(lambda: self._settle(stretches))
         since_turn = 0
         while not self._stopping and (arrival := next(arrivals, None)) is not None:
+            if self._rules_age() > FRESH_SECONDS and not await self._rules_known():
+                break
+            memory = await memories.of(arrival) if memories is not None else None
             batch.cover()
             routed = router.route(
                 Record(
@@ -90,7 +102,8 @@ class Pipeline:
                     appended_at=from_ms(arrival.appended_ms),
                     value=arrival.value,
                     headers=arrival.headers,
-                )
+                ),
+                memory,
             )
             self._count(routed)
             await batch.produce(routed.outputs)
@@ -101,6 +114,18 @@ class Pipeline:
                 await asyncio.sleep(0)
         batch.close()
         ROUTER_IN_FLIGHT.set(self.in_flight)
+
+    def _rules_age(self) -> float:
+        return self._clock.monotonic() - self._rules_current_at()
+
+    async def _rules_known(self) -> bool:
+        """Wait until the rules that judge what is read now are certainly known; false when told to stop before."""
+        RULES_WAITS.inc()
+        while self._rules_age() > FRESH_SECONDS:
+            if self._stopping:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
+        return True
 
     def _settle(self, stretches: list[_Stretch]) -> None:
         for stretch in stretches:

@@ -9,6 +9,7 @@ import structlog
 from infra.contracts import topics
 from infra.runtime import health, logs
 from infra.runtime.clock import SystemClock
+from infra.runtime.control import ControlFollower
 from infra.runtime.errors import PreconditionError, Undelivered
 from infra.runtime.health import Check, Health
 from infra.runtime.kafka import DeliveringProducer, check_topics, producer_config
@@ -16,25 +17,30 @@ from infra.runtime.settings import Kafka, Listen, Runtime
 from infra.runtime.stopping import stop_event
 from infra.runtime.telemetry import LAG
 from streams.router.agents import RouterApp, Standing, make_app
+from streams.router.book import RuleBook
 from streams.router.deliveries import Deliveries, Lane
 from streams.router.frontier import Frontier
 from streams.router.fuse import Fuse
 from streams.router.heartbeats import beat
+from streams.router.memories import Memories
+from streams.router.past import Past
 from streams.router.pipeline import Pipeline
 from streams.router.routing import Router
 from streams.router.settings import RouterSettings
-from streams.router.steps.judging import Judge
-from streams.router.steps.rules import load_rules
 
 log = structlog.get_logger("hubbub.router")
 
 _INPUTS = (topics.INGEST, topics.BACKFILL)
+#: Routing stands still while rules are not known so recently, so the check is patient only with a busy machine.
+_RULES_SECONDS = 5.0
 
 
 class Worker:
-    """One router process: the app, its producer and what watches them."""
+    """One router process: the app, its producer, its rules and what watches them."""
 
-    def __init__(self, kafka: Kafka, runtime: Runtime, settings: RouterSettings, judge: Judge) -> None:
+    def __init__(
+        self, kafka: Kafka, runtime: Runtime, settings: RouterSettings, book: RuleBook, rules: ControlFollower
+    ) -> None:
         clock = SystemClock()
         # Nothing is ever given up: the input waits in Kafka, and a record given up would break the order behind it.
         self.producer = DeliveringProducer(
@@ -42,17 +48,24 @@ class Worker:
         )
         self.deliveries = Deliveries(self.producer, asyncio.get_running_loop())
         frontier = Frontier()
+        routers = {t.name: Router(t, kafka, book) for t in _INPUTS}
+        # Rules that count make no sense of imported history: its records come at the importer's pace.
+        live, self.past = routers[topics.INGEST.name], Past(kafka, topics.INGEST, settings.instance_id)
+        self.memories = Memories(book, frontier, live, self.past)
         self.pipeline = Pipeline(
-            {t.name: Router(t, kafka, judge) for t in _INPUTS},
+            routers,
             {t.name: Lane(self.deliveries, settings.in_flight_records) for t in _INPUTS},
             frontier,
             Fuse(clock, settings.fuse_ratio),
             clock,
+            {topics.INGEST.name: self.memories},
+            lambda: rules.current_at,
         )
         self.app: RouterApp = make_app(kafka, settings, frontier, self.pipeline.handle, self._fail)
         self.failed = asyncio.Event()
         self.standings: list[Standing] = []
         self._kafka, self._runtime, self._settings, self._clock = kafka, runtime, settings, clock
+        self._book, self._rules = book, rules
 
     async def run(self, stopping: threading.Event) -> int:
         """Run until told to stop (0) or something fails for good (1)."""
@@ -102,6 +115,14 @@ class Worker:
         """Ready while the producer can deliver."""
         return Check(self.producer.fatal is None, self.producer.fatal or "delivering")
 
+    def check_rules(self) -> Check:
+        """Ready while every published set is known in time and can be used."""
+        if self._book.refused:
+            key, why = next(iter(self._book.refused.items()))
+            return Check(False, f"{key.decode(errors='replace')} cannot be used: {why}"[:300])
+        age = self._clock.monotonic() - self._rules.current_at
+        return Check(age <= _RULES_SECONDS, f"known up to {age:.1f} s ago")
+
     def _fail(self, error: BaseException) -> None:
         log.error("router.failed", error=type(error).__name__, reason=str(error)[:200])
         self.failed.set()
@@ -112,16 +133,21 @@ class Worker:
             if self.producer.fatal is not None:
                 self._fail(Undelivered(self.producer.fatal))
                 return
+            if not self._rules.following:
+                self._fail(RuntimeError("the control topic is not followed any more"))
+                return
             if self.app.consumer.started:
                 self.standings = self.app.standings()
                 self.app.reread_stranded(self._clock.monotonic())
                 beat(self._kafka, self.producer, self.standings, self.pipeline.settled_at)
             self.deliveries.poll()
+            self.memories.observe()
             for standing in self.standings:
                 LAG.labels(standing.tp[0], standing.tp[1]).set(max(standing.end - standing.done, 0))
 
     async def _stop(self, graceful: bool) -> None:
         self.pipeline.stop_taking()
+        self.past.close()
         if graceful:
             await self.pipeline.drain()
             await self.app.consumer.commit()
@@ -135,20 +161,32 @@ def run() -> int:
     logs.configure(runtime, "router")
     logs.log_effective(runtime, kafka, listen, settings)
     stopping = stop_event()
-    judge = Judge(load_rules(settings.rules_file))
     problems = [str(p) for p in check_topics(kafka) if p.kind == "missing"]
     if problems:
         raise PreconditionError(f"{'; '.join(problems)}. Run `hubbub topics apply`.")
-    return asyncio.run(_run(kafka, runtime, listen, settings, judge, stopping))
+    book = RuleBook()
+    rules = ControlFollower(kafka, settings.instance_id, book, confirm=True)
+    rules.start()
+    try:
+        return asyncio.run(_run(kafka, runtime, listen, settings, book, rules, stopping))
+    finally:
+        rules.stop()
 
 
 async def _run(
-    kafka: Kafka, runtime: Runtime, listen: Listen, settings: RouterSettings, judge: Judge, stopping: threading.Event
+    kafka: Kafka,
+    runtime: Runtime,
+    listen: Listen,
+    settings: RouterSettings,
+    book: RuleBook,
+    rules: ControlFollower,
+    stopping: threading.Event,
 ) -> int:
-    worker = Worker(kafka, runtime, settings, judge)
+    worker = Worker(kafka, runtime, settings, book, rules)
     state = Health("router")
     state.add("progress", worker.check_progress)
     state.add("producer", worker.check_producer)
+    state.add("rules", worker.check_rules)
     state.report_lag(worker.lag)
     server = health.serve(state, listen.host, listen.router_port)
     try:

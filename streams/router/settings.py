@@ -1,7 +1,5 @@
 """Settings of the router."""
 
-from pathlib import Path
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -23,8 +21,6 @@ class RouterSettings(Section):
     """Seconds between offset commits."""
     in_flight_records: int = Field(default=2_000, ge=1)
     """Input records of one topic whose outputs Kafka has not confirmed yet, at most."""
-    rules_file: Path | None = None
-    """Rules to judge messages by, as JSON; the built-in ones when empty."""
     watermark_seconds: float = Field(default=1.0, gt=0)
     """Seconds between the heartbeat records that keep event time moving on a quiet evening."""
     stall_seconds: float = Field(default=30.0, gt=0)

@@ -7,6 +7,7 @@ from infra.contracts import codec, events, generated
 from infra.contracts.control import Control
 from infra.contracts.ledger import Minute
 from infra.contracts.records import Accounting, Held, Judged
+from infra.contracts.review import Decision
 
 FILES = generated.files()
 GOLDEN_REPLIES = generated.ROOT / "examples" / "replies"
@@ -40,11 +41,13 @@ def test_an_example_frame_splits_into_events():
     ("name", "kind"),
     [
         ("records/held.json", Held),
+        ("records/decision.json", Decision),
         ("records/verdicts.json", Judged),
         ("records/accounting.json", Accounting),
         ("records/ledger_minute.json", Minute),
         ("control/tenant.json", Control),
         ("control/key.json", Control),
+        ("control/rules.json", Control),
     ],
 )
 def test_every_example_record_decodes(name, kind):

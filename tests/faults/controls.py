@@ -33,5 +33,6 @@ CONTROLS = (
     Control(name="raising", role="router", point="mutant.raising", breaks="I1-I3", quick=False),
     Control(name="fire_and_forget", role="ingest", point="mutant.fire_and_forget", breaks="I1-I3"),
     Control(name="auto_commit", role="history", point="mutant.auto_commit", breaks="I1 history"),
+    Control(name="rows_first", role="archive", point="mutant.rows_first", breaks="I1 the archive"),
     Control(name="increment", role="analytics", point="mutant.increment", breaks="I6"),
 )

@@ -1,4 +1,4 @@
-"""Holds ledger, topics, history, held messages, metrics and live readers against one another after the faults.
+"""Holds ledger, topics, history, held messages, archive, metrics and live readers against one another after the faults.
 
 Each claim carries the invariant's number, its figure and what contradicts it; I8 and I9 are measured by the rows.
 """
@@ -7,6 +7,7 @@ from collections import Counter
 
 from infra.contracts import events
 from infra.contracts.tables import METRICS_QUERY
+from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import connect
 from infra.runtime.settings import Cassandra, Kafka
 from tests.faults.load import Ledger, seq_of
@@ -18,6 +19,7 @@ from tests.system.audit import Claim, Log, Since
 def judge(
     kafka: Kafka,
     cassandra: Cassandra,
+    archive: ArchiveReader,
     *,
     tenant: str,
     since: Since,
@@ -35,6 +37,7 @@ def judge(
             _named("I1 each event has one outcome", audit.one_outcome(log)),
             _named("I1 history is exact", audit.history_exact(log, database, tenant)),
             _named("I1 held messages are exact", audit.held_exact(log, database, tenant)),
+            _named("I1 the archive is exact", audit.archive_exact(log, archive, tenant)),
             _named("I6 metrics equal a recount", audit.metrics_exact(log, database, tenant)),
         ]
     finally:

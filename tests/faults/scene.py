@@ -214,6 +214,7 @@ def _judge(scene: Scene, since: audit.Since, late: int, seconds: float) -> list[
         claims = oracle.judge(
             scene.stack.kafka,
             scene.stack.cassandra,
+            scene.stack.archive,
             tenant=scene.tenant,
             since=since,
             ledger=scene.load.ledger,

@@ -18,7 +18,8 @@ import psutil
 from infra.contracts.control import Scope
 from infra.local import supervisor
 from infra.local.state import read_state
-from infra.runtime.settings import Cassandra, Kafka
+from infra.runtime.archive import ArchiveReader
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 from tests.faults.proxy import Controls, proxied
 from tests.integration.streams.running import free_port
 
@@ -29,7 +30,7 @@ _LOOK: Final = 0.25
 
 
 #: Parts whose disk can be filled, and megabytes of it: what they need for a row and a little more.
-DISKS: Final = {"kafka": 700, "cassandra": 1_000, "checkpoints": 100}
+DISKS: Final = {"kafka": 700, "cassandra": 1_000, "checkpoints": 100, "archive": 100}
 
 
 class NotSettled(Exception):
@@ -54,10 +55,13 @@ class Stack:
             "HUBBUB_DATA_DIR": str(self.data),
             "HUBBUB_FAULTS": str(self.faults),
             "PYTHONPATH": str(_HOOKS),
+            # Kills meet a commit often, and a row need not wait a minute for its last one.
+            "HUBBUB_ARCHIVE_COMMIT_SECONDS": "1",
         }
         self.ingest_url = self.api_url = ""
         self.kafka = Kafka()
         self.cassandra = Cassandra()
+        self.archive = ArchiveReader(Archive(), Runtime(data_dir=self.data))
 
     def command(self, *words: str, seconds: float = 300) -> str:
         """Run `hubbub WORDS` and return what it prints. Raises `RuntimeError` with what it complains of."""

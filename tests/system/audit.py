@@ -1,4 +1,4 @@
-"""Holds a Hubbub to its promises after a run: topics, history, held messages and metrics against one another.
+"""Holds a Hubbub to its promises after a run: topics, history, held messages, archive and metrics compared.
 
 `python -m tests.system.audit [--ledger FILE]` prints one line a claim and exits 1 when one does not hold. The ledger is
 what `hubbub simulate --ledger FILE` wrote: every event with the outcome its sender was told.
@@ -16,12 +16,14 @@ from typing import Final
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from infra.contracts import events, metrics, placement, topics, windows
+from infra.contracts import archive, events, metrics, placement, review, topics, windows
 from infra.contracts.events import Event, from_ms
 from infra.contracts.records import Accounting, Held
+from infra.contracts.review import Decision, Verb
+from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import client_config
-from infra.runtime.settings import Cassandra, Kafka
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 
 Id = tuple[str, str]
 #: So far behind when it was appended that its window was closed, whatever the others did. No load here sends events
@@ -50,6 +52,10 @@ class Log:
     late: int = 0
     backfilled: dict[Id, Event] = field(default_factory=dict)
     held: dict[Id, Held] = field(default_factory=dict)
+    #: Records in `held` by event.
+    held_copies: Counter[Id] = field(default_factory=Counter)
+    #: What moderators decided, by id.
+    decisions: dict[str, Decision] = field(default_factory=dict)
     #: Records in `events` and its backfill by event.
     copies: Counter[Id] = field(default_factory=Counter)
     accounting: dict[bytes, Accounting] = field(default_factory=dict)
@@ -119,11 +125,18 @@ def read_log(kafka: Kafka, since: Since | None = None, tenant: str | None = None
             continue
         log.outcome[event.tenant or "", event.id].add("signals")
     for _, value, _ in records(kafka, topics.HELD, since):
-        held = msgspec.json.decode(value, type=Held)
+        try:
+            held = msgspec.json.decode(value, type=Held)
+        except msgspec.ValidationError:
+            decision = review.decode(value)
+            if tenant in (None, decision.tenant):
+                log.decisions[decision.id] = decision
+            continue
         if tenant not in (None, held.event.tenant):
             continue
         key = (held.event.tenant or "", held.event.id)
         log.held.setdefault(key, held)
+        log.held_copies[key] += 1
         log.outcome[key].add("held" if held.verdict.action == "hold" else "blocked")
     for record, value, _ in records(kafka, topics.ACCOUNTING, since):
         log.accounting[record] = msgspec.json.decode(value, type=Accounting)
@@ -146,9 +159,14 @@ def accounted(log: Log) -> Claim:
 
 
 def one_outcome(log: Log) -> Claim:
-    """No event stands under two outcomes."""
+    """No event stands under two outcomes, but for those released after they were stopped."""
     claim = Claim("every event has one outcome", figure=f"{len(log.outcome):,} events, {log.copies.total():,} copies")
-    claim.wrong = [f"{key}: {sorted(found)}" for key, found in log.outcome.items() if len(found) > 1]
+    released = {(d.tenant, d.held.event.id) for d in log.decisions.values() if d.held and d.verb is Verb.RELEASE}
+    for key, found in log.outcome.items():
+        stopped = found & {"held", "blocked"}
+        if len(found) > 1 and not (key in released and len(stopped) == 1 and found - stopped == {"events"}):
+            claim.wrong.append(f"{key}: {sorted(found)}")
+    claim.wrong += [f"released and not there: {key}" for key in released if "events" not in log.outcome[key]]
     return claim
 
 
@@ -174,15 +192,17 @@ def history_exact(log: Log, database: Database, only: str | None = None) -> Clai
     everything = {**log.backfilled, **log.first}
     sent = {(t, e.target): e for (t, _), e in everything.items() if e.type == events.MESSAGE_SENT}
     deleted = {(t, e.target) for (t, _), e in everything.items() if e.type == events.MESSAGE_DELETED}
+    blocked = {(t, e.target) for (t, _), e in everything.items() if e.type == events.MESSAGE_BLOCKED}
     edited: dict[Id, Event] = {}
     for (t, _), e in everything.items():
         if e.type == events.MESSAGE_EDITED and ((t, e.target) not in edited or edited[t, e.target].time < e.time):
             edited[t, e.target] = e
     seen: Counter[Id] = Counter()
     rows = database.session.execute(
-        "SELECT tenant, channel_id, bucket, sent_at, message_id, envelope, edit, deleted_at FROM messages", timeout=120
+        "SELECT tenant, channel_id, bucket, sent_at, message_id, envelope, edit, deleted_at, blocked_at FROM messages",
+        timeout=120,
     )
-    for tenant, channel_id, bucket, sent_at, message_id, envelope, edit, deleted_at in rows:
+    for tenant, channel_id, bucket, sent_at, message_id, envelope, edit, deleted_at, blocked_at in rows:
         key = (tenant, message_id)
         if envelope is None or only not in (None, tenant):
             continue  # a change whose message was never sent: hidden from readers
@@ -197,6 +217,8 @@ def history_exact(log: Log, database: Database, only: str | None = None) -> Clai
             claim.wrong.append(f"misplaced: {key}")
         if (deleted_at is not None) != (key in deleted):
             claim.wrong.append(f"deleted or not: {key}")
+        if (blocked_at is not None) != (key in blocked):
+            claim.wrong.append(f"blocked or not: {key}")
         if deleted_at is None:
             if msgspec.json.decode(envelope, type=Event).id != event.id:
                 claim.wrong.append(f"another envelope: {key}")
@@ -215,6 +237,28 @@ def held_exact(log: Log, database: Database, only: str | None = None) -> Claim:
     rows = database.session.execute("SELECT tenant, held_id FROM held_messages", timeout=60)
     found = {(tenant, held_id) for tenant, held_id in rows if only in (None, tenant)}
     claim.wrong = [f"{key}" for key in found ^ set(log.held)]
+    return claim
+
+
+def archive_exact(log: Log, reader: ArchiveReader, only: str | None = None) -> Claim:
+    """Each record of the log is in the archive once, and a reader of the archive is given each event once."""
+    claim = Claim("the archive equals the log")
+    total = 0
+    for table, copies in ((archive.EVENTS, log.copies), (archive.HELD, log.held_copies)):
+        found = {
+            every: Counter(
+                (row["tenant"], row["id"])
+                for row in reader.rows(table, tenant=only, columns=["tenant", "id"], copies=every)
+            )
+            for every in (True, False)
+        }
+        for key in found[True].keys() | copies.keys():
+            if found[True][key] != copies[key]:
+                claim.wrong.append(f"{table.name} {key}: {found[True][key]} archived, {copies[key]} in the log")
+        claim.wrong += [f"{table.name} {key}: read {n} times" for key, n in found[False].items() if n > 1]
+        claim.wrong += [f"{table.name} {key}: not read" for key in found[True].keys() - found[False].keys()]
+        total += found[True].total()
+    claim.figure = f"{total:,} rows of {len(log.copies) + len(log.held_copies):,} events"
     return claim
 
 
@@ -254,13 +298,13 @@ def metrics_exact(log: Log, database: Database, only: str | None = None) -> Clai
     return claim
 
 
-def audit(kafka: Kafka, cassandra: Cassandra, ledger: Path | None, tenant: str) -> list[Claim]:
+def audit(kafka: Kafka, cassandra: Cassandra, reader: ArchiveReader, ledger: Path | None, tenant: str) -> list[Claim]:
     """Every claim, after everything has been processed."""
     log = read_log(kafka)
     database = connect(cassandra, prepare=False)
     try:
         claims = [accounted(log), one_outcome(log), history_exact(log, database), held_exact(log, database)]
-        claims.append(metrics_exact(log, database))
+        claims += [archive_exact(log, reader), metrics_exact(log, database)]
     finally:
         database.close()
     if ledger:
@@ -275,7 +319,7 @@ def main() -> int:
     parser.add_argument("--tenant", default="demo")
     options = parser.parse_args()
     failed = 0
-    for claim in audit(Kafka(), Cassandra(), options.ledger, options.tenant):
+    for claim in audit(Kafka(), Cassandra(), ArchiveReader(Archive(), Runtime()), options.ledger, options.tenant):
         failed += bool(claim.wrong)
         print(f"{'FAILED' if claim.wrong else 'ok':7} {claim.name}: {claim.figure}")
         for line in claim.wrong[:10]:

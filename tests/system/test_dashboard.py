@@ -34,6 +34,8 @@ HOSTILE = [
     "javascript:document.title='owned'",
     "\u202egnp.exe \u200b\u0000",
 ]
+#: What the rules hold.
+HOLDING = "free nitro for everybody"
 NUMBERS_MS = 90_000  # the first windows of a cold metrics query take a while
 
 
@@ -246,6 +248,51 @@ def test_the_ledger_says_of_each_minute_where_everything_is(visit: Visit, channe
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
     expect(page.locator("#ledger button:focus")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_moderator_reviews_what_is_held_and_blocks_what_is_shown(
+    browser: Browser, hubbub: Hubbub, channel: str
+) -> None:
+    """Both through one key that is asked for once; the policy lets the page reach ingest and nobody else."""
+    visit = Visit(browser, hubbub)
+    kept, thrown, seen = said(HOLDING, channel, user="eva"), said(HOLDING, channel, user="tom"), said("seen", channel)
+    send(hubbub, seen, kept, thrown)
+    visit.sign_in(channel)
+    page = visit.page
+    expect(page.locator("#tail-state")).to_have_text("live")
+    expect(visit.message(seen["id"])).to_be_visible()
+
+    row = page.locator("#held li", has_text="eva in ").first
+    row.get_by_role("button", name="Review").click()
+    expect(row.locator(".before")).to_contain_text("the first")
+    expect(row.locator(".record")).to_contain_text("eva in 30 days")
+    row.locator(".reason").fill("a quotation")
+    row.get_by_role("button", name="Release").click()
+    page.fill("#moderate-key", hubbub.keys["moderate"])
+    page.keyboard.press("Enter")
+    expect(visit.message(kept["id"])).to_have_class(re.compile("late"))
+    assert visit.shown() == ["the first", "seen", HOLDING]
+
+    row = page.locator("#held li", has_text="tom in ").first
+    row.get_by_role("button", name="Review").click()
+    row.get_by_role("button", name="Reject").click()
+    expect(page.locator("#held")).not_to_contain_text("tom in ")
+    expect(page.locator("#moderate")).to_be_hidden()  # the key is not asked for again
+
+    page.locator("#moderating").click()
+    block = visit.message(seen["id"]).locator(".take-down")
+    block.click()
+    block.click()
+    expect(visit.message(seen["id"]).locator(".text")).to_have_text("blocked")
+    page.locator("#held-state [data-state=all]").click()
+    expect(page.locator("#held li", has_text="tom in ").locator(".action.rejected").first).to_be_visible()
+    page.reload()
+    expect(visit.message(seen["id"]).locator(".text")).to_have_text("blocked")
+    assert hubbub.keys["moderate"] not in page.content()
+    assert page.evaluate("JSON.stringify(localStorage)").count("hub_") == 0
+    assert visit.complaints == []
+    assert {url.split("/v1/")[0] for url in visit.foreign} == {hubbub.ingest_url}
+    visit.close()
 
 
 def test_signing_out_closes_the_door(visit: Visit, channel: str) -> None:

@@ -16,6 +16,11 @@ _INVISIBLE: Final = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
 
+#: Normalization takes the square of a cluster's length; a longer one is cut, as in UAX #15's stream-safe format.
+_LONGEST: Final = 32
+
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz "
+
 #: Hangul vowels and finals, which compose with what stands before them.
 _JAMO: Final = re.compile("[\u1161-\u11ff]")
 
@@ -38,11 +43,19 @@ def fold(text: str) -> Folded:
     """Fold a text. Equal to folding each base character with its combining marks by itself."""
     if text.isascii():
         return Folded(text.lower())
-    if not _INVISIBLE.search(text) and unicodedata.is_normalized("NFKC", text) and not _has_marks(text):
+    if not _INVISIBLE.search(text) and not _has_marks(text) and unicodedata.is_normalized("NFKC", text):
         folded = text.casefold()
         if len(folded) == len(text):  # case folding never shortens, so every character kept its place
             return Folded(folded)
     return _fold_by_cluster(text)
+
+
+def signs_of(folded: str) -> str:
+    """What is neither letter nor blank in a folded ASCII text, in order; any other text whole.
+
+    Most chat has next to none: whoever looks for what needs digits or signs asks here first.
+    """
+    return folded.encode().translate(None, _LETTERS).decode() if folded.isascii() else folded
 
 
 def _fold_by_cluster(text: str) -> Folded:
@@ -66,12 +79,12 @@ def _has_marks(text: str) -> bool:
 
 def _clusters(text: str) -> list[str]:
     """Each base character with the combining marks and Hangul vowels and finals that compose with it."""
+    starts = [at for at, char in enumerate(text) if not _has_marks(char)]
+    if not starts or starts[0]:
+        starts.insert(0, 0)
     clusters: list[str] = []
-    for char in text:
-        if clusters and _has_marks(char):
-            clusters[-1] += char
-        else:
-            clusters.append(char)
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        clusters += (text[at : min(at + _LONGEST, end)] for at in range(start, end, _LONGEST))
     return clusters
 
 

@@ -6,17 +6,18 @@ from typing import Final
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
+from infra.contracts.rules import Personal
 from streams.router.steps.folding import Span
-from streams.router.steps.rules import Personal
 
 Finder = Callable[[str], list[Span]]
-#: Whether a text may hold something at all; told in a fraction of the time it takes to look.
-Hint = Callable[[str], object]
+#: Whether a text, and what is no letter in it, may hold something at all: told before it is looked for.
+Hint = Callable[[str, str], object]
 
 _LOCAL_PART: Final = re.compile(r"[\w.%+\-]")
 _DOMAIN: Final = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_]{2,24}")
 _LOCAL_MAX: Final = 64
 #: Seven digits with little between them: without that there is no phone number and no card.
+_FEWEST_DIGITS: Final = 7
 _DIGITS: Final = re.compile(r"\d(?:[^\w\n]{0,3}\d){6}")
 _ASCII_DIGITS: Final = re.compile(r"[0-9](?:[^\w\n]{0,3}[0-9]){6}")
 _CARD_RUN: Final = re.compile(r"\d+(?:[ -]\d+)*")
@@ -27,14 +28,14 @@ _CARD_FIRST: Final = frozenset("23456")
 _PHONE_TRIES: Final = 100
 
 
-def has_at(text: str) -> bool:
+def has_at(_: str, signs: str) -> bool:
     """Whether there may be an e-mail address."""
-    return "@" in text
+    return "@" in signs
 
 
-def has_digits(text: str) -> object:
+def has_digits(text: str, signs: str) -> object:
     """Whether there may be a phone number or a card."""
-    return (_ASCII_DIGITS if text.isascii() else _DIGITS).search(text)
+    return len(signs) >= _FEWEST_DIGITS and (_ASCII_DIGITS if text.isascii() else _DIGITS).search(text)
 
 
 def hint(rule: Personal) -> Hint:

@@ -51,11 +51,13 @@ def stamp(event: Event, appended_at: datetime, historical: bool) -> bool:
         received_at is not None
         and event.request_id is not None
         and bool(event.historical) is historical
+        and event.late is None
         and event.time <= received_at
         and received_at <= appended_at + MAX_AHEAD
     ):
         return False
     event.historical = historical or None
+    event.late = None
     if received_at is None or received_at > appended_at + MAX_AHEAD:
         received_at = appended_at
     event.received_at = received_at

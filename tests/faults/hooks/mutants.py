@@ -98,6 +98,22 @@ def fire_and_forget(die_at: Die) -> None:
     Framer.send = answer_first  # type: ignore[method-assign]
 
 
+def rows_first(die_at: Die) -> None:
+    """The archive commits rows before the offsets they reach, not with them."""
+    from analytics.archive.table import Table
+
+    append = Table.append
+
+    def append_apart(self: Any, batches: Any, moves: Any, note: Any = None) -> None:
+        if batches and _is_armed("mutant.rows_first"):
+            append(self, batches, {}, note)
+            die_at("mutant.rows_first")
+            batches = []
+        append(self, batches, moves, note)
+
+    Table.append = append_apart  # type: ignore[method-assign]
+
+
 def increment(die_at: Die) -> None:
     """Analytics adds what is new to what is stored, in place of storing the whole: a repeated batch counts twice."""
     from analytics import ladder

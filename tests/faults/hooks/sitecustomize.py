@@ -32,6 +32,8 @@ POINTS = {
     "router.before_commit": ("streams.router.pipeline", "Pipeline._settle", "before"),
     "history.before_write": ("streams.history.store", "Store.pump", "before"),
     "history.before_commit": ("streams.history.writer", "Writer._commit", "before"),
+    "archive.before_commit": ("analytics.archive.table", "Table.append", "before"),
+    "archive.after_commit": ("analytics.archive.table", "Table.append", "after"),
     "analytics.before_store": ("analytics.writer", "Writer.take", "before"),
     "analytics.after_store": ("analytics.writer", "Writer.take", "after"),
 }

@@ -1,6 +1,6 @@
 """The fault matrix: every row that is played on a whole Hubbub, by its number, and the quick run."""
 
-from tests.faults.matrix import cassandra, kafka, live, spark, stream
+from tests.faults.matrix import archive, cassandra, kafka, live, spark, stream
 from tests.faults.row import Row
 from tests.faults.scene import Scene
 
@@ -21,6 +21,8 @@ def each_once(scene: Scene) -> None:
         "router.before_commit",
         "history.before_write",
         "history.before_commit",
+        "archive.before_commit",
+        "archive.after_commit",
     ):
         scene.kill_at(point)
     scene.kill_soon("api", 0, 1)  # two at once
@@ -35,6 +37,7 @@ ROWS = (
     *stream.ROWS,
     *cassandra.ROWS,
     *spark.ROWS,
+    *archive.ROWS,
     *live.ROWS,
     Row(number=48, what="kill -9 everything at once, 20 times", body=everything_killed),
 )

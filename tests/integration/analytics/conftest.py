@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from analytics.session import start_session
+from analytics.session import DELTA, start_session
 from analytics.settings import Analytics
 from infra.local import jars, java
 from infra.local.settings import Local
@@ -47,6 +47,14 @@ def analytics() -> Analytics:
 def spark(analytics: Analytics, java_home: Path) -> Iterator[SparkSession]:
     """A real session, configured as the role configures it."""
     session = start_session(analytics, java_home)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def delta(analytics: Analytics, java_home: Path) -> Iterator[SparkSession]:
+    """A session that reads Delta tables, as reports start it."""
+    session = start_session(analytics, java_home, DELTA)
     yield session
     session.stop()
 

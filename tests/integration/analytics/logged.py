@@ -84,7 +84,7 @@ class Log:
         """Every window of the tenant and its channels, recounted."""
         counts: Counter[tuple[str, str, datetime, str]] = Counter()
         people: dict[tuple[str, str, datetime, str], set[str]] = defaultdict(set)
-        for e, outcome in {e.id: (e, outcome) for e, outcome in self.counted}.values():
+        for e, outcome in {(e.id, outcome): (e, outcome) for e, outcome in self.counted}.values():
             for scope in (TENANT_SCOPE, channel_scope(e.channel_id or "")):
                 for grain in GRAINS:
                     key = (scope, grain.name, grain.start(e.time))
@@ -99,7 +99,7 @@ class Log:
     def tallies(self) -> dict[tuple[str, datetime, str], tuple[int, int]]:
         """(grain, start, user) → messages sent and reactions added, recounted."""
         found: dict[tuple[str, datetime, str], tuple[int, int]] = {}
-        for e, outcome in {e.id: (e, outcome) for e, outcome in self.counted}.values():
+        for e, outcome in {(e.id, outcome): (e, outcome) for e, outcome in self.counted}.values():
             if outcome != "events" or e.type not in ("message.sent", "reaction.added"):
                 continue
             for grain in GRAINS:

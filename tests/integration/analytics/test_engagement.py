@@ -21,7 +21,7 @@ from analytics.rollups import estimate
 from analytics.source import source_options
 from analytics.store import Store
 from analytics.writer import Writer
-from infra.contracts import codec
+from infra.contracts import codec, generated
 from infra.contracts.events import HEARTBEAT, Event, from_ms
 from infra.contracts.metrics import MEASURES
 from infra.contracts.records import Action, Held, Point, Verdict
@@ -135,9 +135,11 @@ def test_what_is_stored_equals_a_recount(
     log.send(*first)
     log.send(*first[250:])  # duplicates
     log.send(*(event(n, start, is_bot=True) for n in range(1_000, 1_020)), count=False)
-    log.hold(Action.HOLD, *(event(n, m) for n, m in enumerate(minutes(start, 8), 2_000)))
+    held = [event(n, m) for n, m in enumerate(minutes(start, 8), 2_000)]
+    log.hold(Action.HOLD, *held)
+    log.send(*(msgspec.structs.replace(e, late=True) for e in held[:3]))  # released: counted as held and as sent
     log.hold(Action.BLOCK, *(event(n, m) for n, m in enumerate(minutes(start, 5), 3_000)))
-    log.spoil(*SPOILT)
+    log.spoil(*SPOILT, msgspec.json.encode(generated.examples()["records/decision.json"]))
     newest = start + timedelta(minutes=20)
     log.beat(newest)
 

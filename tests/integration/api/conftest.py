@@ -109,11 +109,10 @@ class History:
         digits = f"{to_ms(moment):012x}"
         return Event(
             id=message_id or f"{digits[:8]}-{digits[8:]}-7000-8000-{number:012x}",
-            type="message.sent",
             time=moment,
             tenant=self.tenant,
             received_at=moment,
-            **{"channel_id": "general", "user_id": "bob", "text": f"number {number}", **fields},
+            **{"type": "message.sent", "channel_id": "general", "user_id": "bob", "text": f"number {number}", **fields},
         )
 
 

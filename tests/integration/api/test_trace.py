@@ -1,19 +1,25 @@
-"""A trace finds an event in history, in the held list and in the log, and says where it looked when it does not."""
+"""A trace finds an event in history, what was held, the log or the archive, and else says where it looked."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import msgspec
 
+from analytics.archive.feed import Feed
+from analytics.archive.table import open_table
 from api.models import SeriesBody, TopBody, TraceBody
 from api.state import State
-from infra.contracts import headers, placement, tables, topics
+from api.trace import follow
+from infra.contracts import archive, codec, headers, placement, tables, topics
 from infra.contracts.events import Event
 from infra.contracts.records import Action, Held, Verdict
 from infra.contracts.windows import MINUTE, QUARTER
 from infra.runtime.kafka import DeliveringProducer, Headers, producer_config
-from infra.runtime.settings import Kafka
+from infra.runtime.settings import Archive, Kafka, Runtime
 from tests.integration.api.conftest import History
+from tests.unit.analytics.archive.records import Message
 
 VERDICT = Verdict(action=Action.BLOCK, rule="block_list", version=2, reason="a listed word")
 
@@ -110,6 +116,7 @@ async def test_a_blocked_message_is_found_with_its_verdict(
             msgspec.json.encode(event).decode(),
             msgspec.json.encode(VERDICT).decode(),
             "ingest/0/5/0",
+            "0/7",
             tenant,
             placement.day(event.time),
             event.id,
@@ -146,6 +153,25 @@ async def test_what_is_nowhere_says_where_it_was_looked_for(client: httpx.AsyncC
         assert reply.status_code == 404
         for place in ("held messages of", "of the log from", "to its end"):
             assert place in reply.json()["detail"]
+
+
+async def test_what_the_log_has_forgotten_is_found_in_the_archive(state: State, history: History, tmp_path: Path):
+    joined = history.say(datetime.now(UTC) - timedelta(days=40), 1, type="channel.joined", text=None, source="import")
+    location = Archive(location=str(tmp_path))
+    for table in archive.TABLES:
+        feed = Feed(open_table(table, location, Runtime()), "", 0.0)
+        if table is archive.EVENTS:
+            feed.assign(("events", 0))
+            feed.take(Message("events", 0, 5, codec.encode(joined), ("src", b"ingest/3/17/2")), 0.0)  # type: ignore[arg-type]
+            feed.commit(0.0)
+    told = await follow(replace(state, archive=location), history.tenant, joined.id)
+    found = TraceBody.model_validate_json(msgspec.json.encode(told))
+    assert (found.type, found.outcome, found.history, found.records) == ("channel.joined", "events", None, [])
+    assert found.accept is not None
+    assert found.accept.source == "import"
+    assert found.accept.src is not None
+    assert found.accept.src.offset == 17
+    assert found.looked[-1].startswith(f"the archive of {placement.day(joined.time)} and the days beside it, in ")
 
 
 async def test_a_ranking_is_read_from_its_windows(client: httpx.AsyncClient, history: History, tenant: str):

@@ -57,9 +57,9 @@ async def test_cells_converge_whatever_the_order(database):
         cell = ("t", name, 0, AT, "m")
         for statement, values in order:
             await database.execute(statement, (*values, *cell))
-        [(_, _, envelope, _, _, edited, _, deleted_at)] = await database.execute(tables.MESSAGE, cell)
+        [(_, _, envelope, _, _, edited, _, deleted_at, _)] = await database.execute(tables.MESSAGE, cell)
         assert (envelope, edited, deleted_at) == ("first", "edited", None)
         await database.execute(delete[0], (*delete[1], *cell))
         await database.execute(writes[0][0], (*writes[0][1], *cell))
-        [(_, _, envelope, _, _, _, _, deleted_at)] = await database.execute(tables.MESSAGE, cell)
+        [(_, _, envelope, _, _, _, _, deleted_at, _)] = await database.execute(tables.MESSAGE, cell)
         assert (envelope, deleted_at) == ("", LATER.replace(tzinfo=None))

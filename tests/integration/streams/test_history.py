@@ -10,14 +10,16 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from infra.contracts import codec, placement, tables, topics
+from infra.contracts import codec, headers, placement, review, tables, topics
 from infra.contracts.events import Event, to_ms, truncate_ms
 from infra.contracts.records import Action, Held, Verdict
+from infra.contracts.review import Decision, Verb
 from infra.contracts.tables import Statement
 from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import consumer_config
 from infra.runtime.settings import Cassandra, Kafka
 from streams.history.store import _bound
+from streams.router.decisions import event_of
 from tests.faults.proxy import CLEAR, CUT, HELD, Fault, proxied
 from tests.integration.streams.running import wait_until
 from tests.integration.streams.writing import HistoryProcess, history, publish, rewind, snapshot, uncommitted
@@ -96,12 +98,25 @@ def community(tenant: str) -> list[Event]:
     return log
 
 
+def decision(tenant: str, verb: Verb, held: Held) -> Decision:
+    return Decision(
+        id=review.decision_id(tenant, verb, held.event.channel_id, held.event.id),
+        tenant=tenant,
+        verb=verb,
+        decided_at=NOW,
+        decided_by="desk",
+        channel_id=held.event.channel_id,
+        message_id=review.hidden_by(held),
+        held=held,
+    )
+
+
 def read(database: Database, statement: Statement, *values: Any) -> list[tuple[Any, ...]]:
     return list(database.session.execute(database.prepared(statement).bind(values)))
 
 
 def message(database: Database, one: Event) -> tuple[Any, ...]:
-    """(sent_at, message_id, envelope, src, rule, edit, edited micros, deleted_at)"""
+    """(sent_at, message_id, envelope, src, rule, edit, edited micros, deleted_at, blocked_at)"""
     at = placement.sent_at(one)
     cell = (one.tenant, one.channel_id, placement.bucket(at), at, one.target)
     (row,) = read(database, tables.MESSAGE, *cell)
@@ -128,9 +143,15 @@ def test_the_topic_read_again_leaves_every_row_and_write_time_unchanged(
     held = [Held(event=event(tenant, n, id=f"held-{n}"), verdict=verdict) for n in range(10)]
     publish(writer.kafka, [msgspec.json.encode(one) for one in held], topics.HELD)
     publish(writer.kafka, [event(tenant, n, historical=True) for n in range(5_000, 5_200)], topics.EVENTS_BACKFILL)
+    made = [decision(tenant, Verb.RELEASE, one) for one in held[:6]]
+    made += [decision(tenant, Verb.REJECT, one) for one in held[4:8]]
+    publish(writer.kafka, map(event_of, made))
+    publish(writer.kafka, map(msgspec.json.encode, made), topics.HELD, headers.DECISION)
     writer.wait_written()
     first = snapshot(database, tenant)
-    assert len(first["messages"]) == 1500 + 60 + 200
+    assert len(first["messages"]) == 1500 + 60 + 200 + 6  # the released
+    assert len(first["review_decisions"]) == 10
+    assert len(first["dirty_days"]) >= 1
     assert len(first["held_messages"]) == 10
     assert len(first["channels"]) == 7
     assert len(first["read_marks"]) == 7

@@ -21,10 +21,9 @@ from streams.ledger.auditor import Auditor
 from streams.ledger.reader import Reader
 from streams.ledger.settings import LedgerSettings
 from streams.ledger.store import STATEMENTS, Store
+from streams.router.book import RuleBook
 from streams.router.deliveries import Output
 from streams.router.routing import Record, Router
-from streams.router.steps.judging import Judge
-from streams.router.steps.rules import load_rules
 from tests.integration.streams.running import wait_until
 
 #: Long enough for a minute to be over and settled.
@@ -47,7 +46,7 @@ class Pipeline:
         self._kafka = kafka
         self._producer = DeliveringProducer(producer_config(kafka, "test"))
         self._admin = admin(kafka)
-        self._router = Router(topics.INGEST, kafka, Judge(load_rules()))
+        self._router = Router(topics.INGEST, kafka, RuleBook())
         self.appended: list[datetime] = []
 
     def accept(self, tenant: str, *texts: str) -> list[Output]:

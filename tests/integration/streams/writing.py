@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from infra.contracts import codec, headers, placement, topics
 from infra.contracts.events import Event
 from infra.runtime.cassandra import Database
-from infra.runtime.kafka import DeliveringProducer, admin, apply_topics, producer_config
+from infra.runtime.kafka import DeliveringProducer, Headers, admin, apply_topics, producer_config
 from infra.runtime.settings import Cassandra, Kafka
 from tests.integration.streams.running import free_port, wait_until
 
@@ -24,7 +24,7 @@ INPUTS = (topics.EVENTS, topics.EVENTS_BACKFILL, topics.HELD)
 _COMMAND = "import sys; from streams.history.role import run; sys.exit(run())"
 #: Tables whose rows carry a tenant, and those of their columns that have write times.
 _TABLES = {
-    "messages": ("envelope", "src", "rule", "edit", "deleted_at"),
+    "messages": ("envelope", "src", "rule", "edit", "deleted_at", "blocked_at"),
     "channel_buckets": (),
     "message_index": ("channel_id", "sent_at"),
     "pending_changes": ("envelope", "src"),
@@ -32,7 +32,10 @@ _TABLES = {
     "read_marks": ("sent_at", "message_id"),
     "channels_by_user": ("joined_at", "member"),
     "channels": ("created_at", "name", "last_activity"),
-    "held_messages": ("envelope", "verdict", "src"),
+    "held_messages": ("envelope", "verdict", "src", "position", "released", "rejected"),
+    "review_decisions": ("decision",),
+    "user_reviews": ("action", "released", "rejected", "blocked"),
+    "dirty_days": ("marked_at",),
 }
 
 
@@ -105,8 +108,14 @@ def history(kafka: Kafka, cassandra: Cassandra, log: Path) -> Iterator[HistoryPr
             process.kill()
 
 
-def publish(kafka: Kafka, records: Iterable[Event | bytes | None], topic: topics.Topic = topics.EVENTS) -> None:
+def publish(
+    kafka: Kafka,
+    records: Iterable[Event | bytes | None],
+    topic: topics.Topic = topics.EVENTS,
+    kind: bytes | None = None,
+) -> None:
     """Write records as the router does, and wait until they are stored. Bytes go as they are, into partition 0."""
+    found: Headers = [] if kind is None else [(headers.KIND, kind)]
     producer = DeliveringProducer(producer_config(kafka, "test"))
     for number, record in enumerate(records):
         if isinstance(record, Event):
@@ -114,7 +123,7 @@ def publish(kafka: Kafka, records: Iterable[Event | bytes | None], topic: topics
             key = placement.key(record.tenant or "", record)
             producer.produce(kafka.topic(topic.name), codec.encode(record), key=key, headers=source)
         else:
-            producer.produce(kafka.topic(topic.name), record, partition=0)
+            producer.produce(kafka.topic(topic.name), record, partition=0, headers=found)
     assert producer.close(30) == 0
 
 

@@ -52,7 +52,9 @@ def directory() -> Directory:
 
 @pytest.fixture
 def state(clock: ManualClock, database: MemoryDatabase, directory: Directory) -> State:
-    return assemble(Api(), Kafka(), cast(Any, database), directory, clock, Signer(b"secret"))
+    return assemble(
+        Api(ingest_url="http://ingest.example"), Kafka(), cast(Any, database), directory, clock, Signer(b"secret")
+    )
 
 
 @pytest.fixture

@@ -54,13 +54,20 @@ class FakeLog:
     reads: list[dict[int, int]] = field(default_factory=list)
 
     def append(
-        self, channel_id: str, text: str, *, src: str | None = None, tenant: str = "acme", kind: str = "message.sent"
+        self,
+        channel_id: str,
+        text: str,
+        *,
+        src: str | None = None,
+        tenant: str = "acme",
+        kind: str = "message.sent",
+        about: str | None = None,
     ) -> FakeMessage:
         partition = placement.partition(f"{tenant}:{channel_id}".encode(), PARTITIONS)
         log = self.topics["events"][partition]
         body = (
             f'{{"id":"{text}","type":"{kind}","time":"2026-01-01T00:00:00Z","tenant":"{tenant}",'
-            f'"channel_id":"{channel_id}","user_id":"u","text":"{text}"}}'
+            f'"channel_id":"{channel_id}","user_id":"u","message_id":"{about or text}","text":"{text}"}}'
         ).encode()
         message = FakeMessage("events", partition, len(log), body, [("src", src.encode())] if src else None)
         log.append(message)

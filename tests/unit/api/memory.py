@@ -32,13 +32,28 @@ class MemoryDatabase:
         self.marks: dict[tuple[str, str], list[tuple[str, datetime, str]]] = {}
         self.windows: dict[tuple[str, str, str, str, str], dict[datetime, dict[str, Any]]] = {}
         self.members: dict[tuple[str, str, str, datetime], list[tuple[str, int, int, int]]] = {}
-        self.held: dict[tuple[str, str], list[tuple[str, str, str, str | None]]] = {}
+        self.held: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+        #: By tenant and day: JSON of `review.Entry`.
+        self.decisions: dict[tuple[str, str], list[str]] = {}
+        #: By tenant and user: day and the columns of `tables.USER_REVIEWS`.
+        self.reviews: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         #: By tenant and day: rows of `tables.LEDGER_MINUTES` with an aware start.
         self.ledger: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         self.ledger_progress: tuple[datetime, datetime, datetime] | None = None
         self.progress: tuple[datetime, str, datetime] | None = None
+        #: By tenant: rows of `tables.REPORT_RUNS`.
+        self.report_runs: dict[str, list[tuple[Any, ...]]] = {}
+        self.report_documents: dict[tuple[str, str, str, str], str] = {}
 
-    def put(self, event: Event, *, edit: Event | None = None, deleted: bool = False, created: bool = True) -> None:
+    def put(
+        self,
+        event: Event,
+        *,
+        edit: Event | None = None,
+        deleted: bool = False,
+        blocked: bool = False,
+        created: bool = True,
+    ) -> None:
         """The cells of a message."""
         assert event.tenant is not None
         assert event.channel_id is not None
@@ -51,6 +66,7 @@ class MemoryDatabase:
             "edit": None if edit is None else msgspec.json.encode(edit).decode(),
             "edited_micros": None if edit is None else placement.micros(edit.time),
             "deleted_at": naive(moment) if deleted else None,
+            "blocked_at": naive(moment) if blocked else None,
         }
         rows = self.messages.setdefault((event.tenant, event.channel_id, bucket), {})
         rows[to_ms(moment), event.target] = cells
@@ -136,6 +152,12 @@ class MemoryDatabase:
     def _held_message(self, tenant: str, day: str, held_id: str) -> Iterable[tuple[Any, ...]]:
         return [row for row in self.held.get((tenant, day), ()) if row[0] == held_id]
 
+    def _decisions_of_day(self, tenant: str, day: str, limit: int) -> Iterable[tuple[Any, ...]]:
+        return [(line,) for line in self.decisions.get((tenant, day), ())][:limit]
+
+    def _user_reviews(self, tenant: str, user_id: str, since: str, limit: int) -> Iterable[tuple[Any, ...]]:
+        return [row[1:] for row in self.reviews.get((tenant, user_id), ()) if row[0] >= since][:limit]
+
     def _progress(self, _: str) -> Iterable[tuple[Any, ...]]:
         if self.progress is None:
             return []
@@ -148,6 +170,15 @@ class MemoryDatabase:
 
     def _ledger_progress(self) -> Iterable[tuple[Any, ...]]:
         return [] if self.ledger_progress is None else [tuple(naive(moment) for moment in self.ledger_progress)]
+
+    def _newest_report_runs(self, tenant: str, limit: int) -> Iterable[tuple[Any, ...]]:
+        return sorted(self.report_runs.get(tenant, ()), reverse=True)[:limit]
+
+    def _report_runs(self, tenant: str, first: str, last: str) -> Iterable[tuple[Any, ...]]:
+        return [row for row in self.report_runs.get(tenant, ()) if first <= row[0] <= last]
+
+    def _report_document(self, *place: str) -> Iterable[tuple[Any, ...]]:
+        return [(self.report_documents[place],)] if place in self.report_documents else []
 
     def _bucket_plan(self) -> Iterable[tuple[Any, ...]]:
         return []

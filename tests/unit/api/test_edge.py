@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.edge import CONTENT_SECURITY_POLICY, kept_segments
+from api.edge import content_security_policy, kept_segments
 from api.state import State
 from tests.unit.api.conftest import Client
 
@@ -15,8 +15,8 @@ from tests.unit.api.conftest import Client
 async def test_security_headers_are_on_everything(client: Client, path: str):
     for secret in ("read", None):
         headers = (await client(secret).get(path)).headers
-        assert headers["content-security-policy"] == CONTENT_SECURITY_POLICY
-        assert "unsafe" not in CONTENT_SECURITY_POLICY
+        assert headers["content-security-policy"] == content_security_policy()
+        assert "unsafe" not in content_security_policy()
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
 
@@ -91,3 +91,14 @@ async def test_health(client: Client):
 def test_segments_stay_apart(raw: bytes, path: str):
     decoded = httpx.URL(f"http://x{raw.decode()}").path
     assert kept_segments({"path": decoded, "raw_path": raw}) == path
+
+
+async def test_the_dashboard_may_talk_to_ingest_and_to_nobody_else(client):
+    headers = (await client(None).get("/")).headers
+    directives = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert directives["connect-src"] == "'self' http://ingest.example"
+    assert {value for name, value in directives.items() if name != "connect-src"} <= {
+        "'none'",
+        "'self'",
+        "'self' data:",
+    }

@@ -133,6 +133,54 @@ async def test_replays_of_the_router_are_not_shown_twice() -> None:
         assert texts(await drain(stream)) == ["m0", "m1", "m2", "m3"]
 
 
+@pytest.mark.parametrize("preload", [0, 10_000])
+async def test_what_was_blocked_meanwhile_is_not_shown_to_a_reader_that_comes_back(preload: int) -> None:
+    log = FakeLog()
+    async with staged(log) as stage:
+        stream = stage.subscriber("a")
+        await stage.hub.open(stream, None)
+        log.append("a", "m0")
+        await stage.read_all()
+        token = (await drain(stream))[-1].token
+    log.append("a", "m1")
+    log.append("a", "e1", kind="message.edited", about="m1")
+    log.append("a", "m2")
+    log.append("a", "b1", kind="message.blocked", about="m1")
+    log.append("a", "b0", kind="message.blocked", about="m0")
+    async with staged(log, preload_records=preload) as stage:
+        opening = await stage.hub.open(stage.subscriber("a"), token)
+        assert opening.recovered is True
+        assert missed(stage, opening) == ["m2", "b1", "b0"]
+
+
+async def test_what_was_blocked_is_not_shown_when_it_is_released_after() -> None:
+    log = FakeLog()
+    async with staged(log) as stage:
+        stream = stage.subscriber("a")
+        opening = await stage.hub.open(stream, None)
+        log.append("a", "b1", kind="message.blocked", about="m1")
+        log.append("a", "b2", kind="message.blocked", about="e2")
+        log.append("a", "m1")
+        log.append("a", "e1", kind="message.edited", about="m1")
+        log.append("a", "e2", kind="message.edited", about="m0")
+        log.append("a", "m2")
+        await stage.read_all()
+        assert texts(await drain(stream)) == ["b1", "b2", "m2"]
+        opening = await stage.hub.open(stage.subscriber("a"), opening.token)
+        assert missed(stage, opening) == ["b1", "b2", "m2"]
+
+
+async def test_an_event_with_the_id_of_a_block_does_not_stop_it() -> None:
+    log = FakeLog()
+    async with staged(log) as stage:
+        stream = stage.subscriber("a")
+        await stage.hub.open(stream, None)
+        log.append("a", "b1", kind="reaction.added", about="m0")
+        log.append("a", "b1", kind="message.blocked", about="m1")
+        await stage.read_all()
+        assert len(await drain(stream)) == 2
+
+
 @pytest.mark.parametrize("preload", [0, 4, 10_000])
 async def test_a_reader_resumes_across_a_restart_and_a_replay_without_gap_or_double(preload: int) -> None:
     """From memory and from the log alike: the token knows what was seen, whatever the new process remembers."""

@@ -101,13 +101,14 @@ async def test_held_messages_tell_why_and_their_text_to_moderators_alone(client:
     verdict = Verdict(action=Action.HOLD, rule="block_list", version=3, reason="listed word", matches=2)
     for number in range(3):
         event = say(f"h{number}", text="bad words", properties={"quote": "bad words"})
-        row = (event.id, msgspec.json.encode(event).decode(), msgspec.json.encode(verdict).decode(), "ingest/0/1/0")
+        json = (msgspec.json.encode(part).decode() for part in (event, verdict))
+        row = (event.id, *json, "ingest/0/1/0", f"0/{number}", None, None)
         database.held.setdefault(("acme", placement.day(NOW)), []).append(row)
     read = await client("read").get("/v1/held?limit=2")
     moderated = await client("moderator").get("/v1/held")
     for reply in (read, moderated):
         HeldListBody.model_validate(reply.json())
-    assert [entry["held_id"] for entry in read.json()["held"]] == ["h2", "h1"]
+    assert [entry["event_id"] for entry in read.json()["held"]] == ["h2", "h1"]
     assert read.json()["more"] is True
     assert read.json()["held"][0]["verdict"]["rule"] == "block_list"
     assert "bad words" not in read.text

@@ -18,6 +18,13 @@ def test_the_envelope_passes_as_it_is() -> None:
     assert (record.tenant, record.channel_id, record.type, record.message_id) == ("acme", "c", "message.sent", "e")
     assert (record.partition, record.offset, record.source, record.src) == (3, 7, 5, (100, 2))
     assert record.value is body
+    assert record.late is False
+
+
+def test_a_released_message_is_told_from_others() -> None:
+    record = DECODER.decode(message(json.dumps({**EVENT, "late": True}).encode()))
+    assert record is not None
+    assert record.late is True
 
 
 def test_another_topics_source_is_kept_apart() -> None:

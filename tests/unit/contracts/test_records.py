@@ -38,5 +38,6 @@ def test_a_directory_finds_a_key_by_its_secret_until_it_is_revoked():
     directory.apply(tenant.record_key, msgspec.json.encode(tenant))
     assert directory.find_key(secret) == key
     assert directory.find_key(secret + "x") is None
+    directory.apply(b"rules/*/1/abc", b"not looked at")
     directory.apply(key.record_key, None)
     assert directory.find_key(secret) is None

@@ -11,6 +11,8 @@ import msgspec
 from infra.contracts import codec
 from infra.contracts.control import ApiKey, Limits, Scope, Tenant, hash_secret
 from infra.contracts.events import Event
+from infra.contracts.records import Held
+from infra.contracts.review import HeldId
 from infra.runtime.clock import ManualClock
 from infra.runtime.control import Directory
 from infra.runtime.errors import Undelivered
@@ -20,8 +22,10 @@ from ingest.app import create_app
 from ingest.dead_letters import DeadLetters
 from ingest.dedupe import Seen
 from ingest.framer import Framer
+from ingest.held_log import Unanswered
 from ingest.intake import Intake, Lane
 from ingest.limits import Limiter
+from ingest.review import Decisions
 from ingest.settings import Ingest
 
 NOW = datetime(2026, 3, 14, 9, 26, 53, 589_000, tzinfo=UTC)
@@ -33,6 +37,8 @@ class ScriptedDeliveries:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, int, bytes]] = []
+        #: Headers of those records that have any, by their place among them.
+        self.headers: dict[int, Headers] = {}
         #: Key, headers and value of each record that has a key.
         self.letters: list[tuple[str, dict[str, Any], bytes]] = []
         self.open: list[asyncio.Future[None]] = []
@@ -51,6 +57,8 @@ class ScriptedDeliveries:
         if self.full:
             raise BufferError
         assert value is not None
+        if headers:
+            self.headers[len(self.records)] = headers
         self.records.append((topic, partition, value))
         if key is not None:
             self.letters.append((key.decode(), dict(headers or []), value))
@@ -74,6 +82,20 @@ class ScriptedDeliveries:
     def events(self, topic: str = "ingest") -> list[Event]:
         """Every event put into a topic, in the order sent."""
         return [codec.decode(part) for t, _, value in self.records if t == topic for part in codec.split(value)]
+
+
+class FakeShelf:
+    """Held events by the position their id names; `silent` when Kafka does not answer."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[int, int], Held] = {}
+        self.silent = False
+
+    async def find(self, place: HeldId, seconds: float) -> Held | None:
+        if self.silent:
+            raise Unanswered
+        found = self.held.get((place.partition, place.offset))
+        return found if found is not None and found.event.id == place.event_id else None
 
 
 class Door:
@@ -104,8 +126,16 @@ class Door:
             letters=DeadLetters(self.deliveries, topic="dlq", partitions=8),
             clock=self.clock,
         )
+        self.shelf = FakeShelf()
+        decisions = Decisions(Lane("ingest", 8), self.shelf, self.framer, self.seen, self.settings, clock=self.clock)
         self.app = create_app(
-            self.intake, self.directory, self.settings, self.health, clock=self.clock, new_id=lambda: "request-1"
+            self.intake,
+            decisions,
+            self.directory,
+            self.settings,
+            self.health,
+            clock=self.clock,
+            new_id=lambda: "request-1",
         )
 
     def client(self, host: str = "127.0.0.1") -> httpx.AsyncClient:

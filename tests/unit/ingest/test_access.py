@@ -33,7 +33,7 @@ def basic(text: str) -> bytes:
     "header", [b"Bearer write", b"bearer   write ", basic("write:"), basic("write:password"), basic("write")]
 )
 def test_a_key_is_found(directory, header):
-    found, tenant = access.authenticate(directory, header)
+    found, tenant = access.authenticate(directory, header, access.SENDING)
     assert found.scopes == (Scope.WRITE,)
     assert tenant is TENANT
 
@@ -54,7 +54,7 @@ def test_a_key_is_found(directory, header):
 )
 def test_no_valid_key_is_401_with_a_challenge(directory, header):
     with pytest.raises(Refused) as refused:
-        access.authenticate(directory, header)
+        access.authenticate(directory, header, access.SENDING)
     assert refused.value.status == 401
     assert "WWW-Authenticate" in refused.value.headers
 
@@ -62,8 +62,19 @@ def test_no_valid_key_is_401_with_a_challenge(directory, header):
 @pytest.mark.parametrize("scope", [Scope.READ, Scope.MODERATE, Scope.ADMIN])
 def test_a_key_that_may_not_send_is_403(directory, scope):
     with pytest.raises(Refused) as refused:
-        access.authenticate(directory, f"Bearer {scope}".encode())
+        access.authenticate(directory, f"Bearer {scope}".encode(), access.SENDING)
     assert refused.value.status == 403
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_only_a_moderator_may_decide(directory, scope):
+    header = f"Bearer {scope}".encode()
+    if scope is Scope.MODERATE:
+        assert access.authenticate(directory, header, access.MODERATING)[1] is TENANT
+        return
+    with pytest.raises(Refused) as refused:
+        access.authenticate(directory, header, access.MODERATING)
+    assert (refused.value.status, refused.value.detail) == (403, "this needs a key with scope moderate")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,9 @@ def test_origins_are_those_of_the_tenant(directory):
     assert access.preflight(directory, "https://chat.example")[name] == "https://chat.example"
     assert name not in access.preflight(directory, "https://evil.example")
     assert name not in access.preflight(directory, None)
-    assert access.cors(TENANT, "https://chat.example")[name] == "https://chat.example"
-    assert access.cors(TENANT, "https://evil.example") == {"Vary": "Origin"}
-    assert access.cors(Tenant(id="open", cors_origins=("*",)), "https://any.example")[name] == "https://any.example"
+    assert access.cors(directory, TENANT, "https://chat.example")[name] == "https://chat.example"
+    assert access.cors(directory, TENANT, "https://evil.example") == {"Vary": "Origin"}
+    anybody = Tenant(id="open", cors_origins=("*",))
+    assert access.cors(directory, anybody, "https://any.example")[name] == "https://any.example"
+    assert access.cors(directory, None, "https://chat.example")[name] == "https://chat.example"
+    assert access.cors(directory, None, "https://evil.example") == {"Vary": "Origin"}

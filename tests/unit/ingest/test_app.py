@@ -109,7 +109,7 @@ async def test_the_document_describes_every_route():
     document = (await get(door, "/openapi.json")).json()
     assert document == msgspec.json.decode(msgspec.json.encode(openapi.document()))
     routes = {route.path for route in door.app.router.routes if isinstance(route, Route)}
-    assert set(document["paths"]) == routes
+    assert set(document["paths"]) == {path.replace(":path}", "}") for path in routes}
     references = [part for part in msgspec.json.encode(document).decode().split('"') if part.startswith("#/")]
     for reference in references:
         _, _, kind, name = reference.split("/")

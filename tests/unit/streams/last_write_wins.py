@@ -13,7 +13,7 @@ from infra.contracts.tables import Statement
 _UPDATE = re.compile(r"UPDATE (\w+) USING TIMESTAMP \? SET (.+) WHERE (.+)")
 _INSERT = re.compile(r"INSERT INTO (\w+) \((.+?)\) VALUES \(.+?\)( USING TIMESTAMP \?)?")
 _SELECT = re.compile(r"SELECT (.+) FROM (\w+) WHERE (.+)")
-_TIMES = {"sent_at", "deleted_at", "joined_at", "created_at", "last_activity", "effective_from"}
+_TIMES = {"sent_at", "deleted_at", "joined_at", "created_at", "last_activity", "effective_from", "blocked_at"}
 
 Key = tuple[tuple[str, Any], ...]
 

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from infra.contracts import tables
 from streams.history.batches import MAX_BYTES, MAX_ROWS, Batches
-from streams.history.cells import Row
+from streams.history.rows import Row
 
 rows = st.lists(
     st.builds(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from infra.contracts import codec, events, placement, tables
 from infra.contracts.events import Event, Invalid, to_ms
-from streams.history.cells import Cells, Read, Row, Rows, Step
+from streams.history.cells import Cells
+from streams.history.rows import Read, Row, Rows, Step
 from streams.history.store import Work
 from tests.unit.streams.last_write_wins import LastWriteWins
 
@@ -308,14 +309,6 @@ def test_the_bucket_plan_is_taken_over() -> None:
     work.results = [[(datetime(2026, 1, 1), 86_400_000)]]
     assert work.advance() == ()
     assert placement.bucket(START, cells.plan) == to_ms(START.replace(hour=0))
-
-
-def test_what_was_held_is_one_row_of_the_day_it_was_received() -> None:
-    one = event("message.sent", text="no")
-    (row,) = Cells(5.0).hold(one, codec.encode(one), b'{"action":"hold"}', "ingest/0/0/0")
-    assert isinstance(row, Row)
-    assert row.values[-3:] == ("acme", "2026-03-01", "e1")
-    assert row.values[0] == -to_ms(START) * 1000
 
 
 @pytest.mark.parametrize("kind", ["receipt.delivered", "session.started", "app.custom"])

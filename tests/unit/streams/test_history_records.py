@@ -5,10 +5,11 @@ import msgspec
 import pytest
 
 from infra.contracts import codec, tables
-from infra.contracts.events import Event, Invalid
+from infra.contracts.events import Event, Invalid, to_ms
 from infra.contracts.records import Action, Held, Verdict
-from streams.history.cells import Cells, Row
+from streams.history.cells import Cells
 from streams.history.records import steps_of
+from streams.history.rows import Row
 from streams.history.store import Work
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -33,6 +34,12 @@ class Record:
 
     def headers(self) -> Any:
         return self._headers or None
+
+    def partition(self) -> int:
+        return 3
+
+    def offset(self) -> int:
+        return 42
 
 
 def rows(record: Record, *, held: bool = False) -> list[Row]:
@@ -80,6 +87,10 @@ def test_poison_is_invalid(value: bytes | None, held: bool) -> None:
 def test_a_held_record_keeps_both_its_parts() -> None:
     verdict = Verdict(action=Action.HOLD, rule="words", version=1, reason="a word")
     held = Held(event=EVENT, verdict=verdict)
-    (row,) = rows(Record(msgspec.json.encode(held), ("src", b"ingest/1/2/3")), held=True)
+    row, note = rows(Record(msgspec.json.encode(held), ("src", b"ingest/1/2/3")), held=True)
     assert row.statement is tables.HOLD_MESSAGE
-    assert row.values[1:4] == (codec.encode(EVENT), msgspec.json.encode(verdict), "ingest/1/2/3")
+    written = -to_ms(NOW) * 1000
+    parts = (codec.encode(EVENT), msgspec.json.encode(verdict), "ingest/1/2/3", "3/42")
+    assert row.values == (written, *parts, "acme", "2026-03-01", EVENT.id)
+    assert note.statement is tables.NOTE_STOPPED
+    assert note.values == (written, "hold", "acme", "ann", "2026-03-01", EVENT.id)

@@ -2,15 +2,16 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.contracts.records import Action
+from infra.contracts.rules import BlockList, Personal, Rules
+from streams.router.book import built_in
 from streams.router.steps.judging import Judge, mask
-from streams.router.steps.personal import find_cards, find_emails, find_phones, luhn
-from streams.router.steps.rules import NO_RULES, BlockList, Personal, Rules, load_rules
+from streams.router.steps.personal import luhn
+from tests.unit.streams.judged import judged
 
-JUDGE = Judge(load_rules())
 PIECES = st.sampled_from(
     [
         "hello", " ", "fuck", "shit", "Scunthorpe", "kill yourself", "free nitro", "ada@example.org", "@", ".", "-",
@@ -22,7 +23,7 @@ texts = st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40)
 
 
 def outcome(text: str) -> tuple[str, Action | None]:
-    found = JUDGE.judge(text)
+    found = judged(text)
     return (text, None) if found is None else (found.text, found.stop.action if found.stop else None)
 
 
@@ -50,26 +51,26 @@ def test_masks(text: str, masked: str) -> None:
      "4111 1111 1111 1112", "3.14159265358979", "v1.2.3", ""],
 )  # fmt: skip
 def test_leaves_alone(text: str) -> None:
-    assert JUDGE.judge(text) is None
+    assert judged(text) is None
 
 
 @pytest.mark.parametrize(
     ("text", "action", "rule"),
     [
         ("KYS now", Action.BLOCK, "threats"),
-        ("get Free  nitro", None, None),
+        ("get Free  nitro", Action.HOLD, "scams"),
         ("get Ｆｒｅｅ Nitro", Action.HOLD, "scams"),
         ("free nitro, kill yourself, shit", Action.BLOCK, "threats"),
     ],
 )
 def test_the_strongest_rule_stops(text: str, action: Action | None, rule: str | None) -> None:
-    found = JUDGE.judge(text)
+    found = judged(text)
     stop = found.stop if found else None
     assert (stop.action if stop else None, stop.rule if stop else None) == (action, rule)
 
 
 def test_every_rule_that_had_a_say_is_recorded_and_the_stopping_one_is_named() -> None:
-    found = JUDGE.judge("free nitro shit a@b.org a@c.org")
+    found = judged("free nitro shit a@b.org a@c.org")
     assert found is not None
     assert {(v.rule, v.action, v.matches) for v in found.verdicts} == {
         ("scams", Action.HOLD, 1),
@@ -77,24 +78,27 @@ def test_every_rule_that_had_a_say_is_recorded_and_the_stopping_one_is_named() -
         ("email", Action.MASK, 2),
     }
     assert found.rule_header == b"scams@1"
-    masked = JUDGE.judge("shit a@b.org")
+    masked = judged("shit a@b.org")
     assert masked is not None
     assert masked.rule_header == b"profanity@1,email@1"
 
 
+@settings(deadline=None)
 @given(texts)
 def test_masking_is_idempotent(text: str) -> None:
     masked, _ = outcome(text)
-    again = JUDGE.judge(masked)
+    again = judged(masked)
     assert again is None or all(verdict.action is not Action.MASK for verdict in again.verdicts)
     assert again is None or again.text == masked
 
 
+@settings(deadline=None)
 @given(texts)
 def test_a_verdict_depends_on_the_text_alone(text: str) -> None:
-    assert JUDGE.judge(text) == Judge(load_rules()).judge(text)
+    assert judged(text) == judged(text, Judge(built_in().rules))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=5))
 def test_masking_keeps_everything_outside_of_the_spans(text: str, raw: list[tuple[int, int]]) -> None:
     spans = [(start, min(start + length, len(text))) for start, length in raw if start < len(text)]
@@ -106,9 +110,9 @@ def test_parts_of_words_count_only_where_a_list_says_so_and_allowed_phrases_neve
     rule = BlockList(
         id="parts", version=1, action="mask", reason="test", terms=("cunt",), allow=("Scunthorpe",), whole_word=False
     )
-    judge = Judge(Rules(version=1, rules=(rule,)))
-    assert judge.judge("Scunthorpe") is None
-    found = judge.judge("xxcuntxx in Scunthorpe")
+    judge = Judge([rule])
+    assert judged("Scunthorpe", judge) is None
+    found = judged("xxcuntxx in Scunthorpe", judge)
     assert found is not None
     assert found.text == "xx***xx in Scunthorpe"
 
@@ -116,25 +120,16 @@ def test_parts_of_words_count_only_where_a_list_says_so_and_allowed_phrases_neve
 def test_a_replacement_that_would_be_found_is_refused() -> None:
     rule = BlockList(id="loop", version=1, action="mask", reason="test", terms=("gone",), replacement="gone")
     with pytest.raises(ValueError, match="loop"):
-        Judge(Rules(version=1, rules=(rule,)))
+        Judge([rule])
 
 
 def test_rules_are_checked_when_loaded() -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(b'{"version":1,"rules":[{"kind":"block_list","id":"x"}]}', type=Rules)
+        msgspec.json.decode(b'{"rules":[{"kind":"block_list","id":"x"}]}', type=Rules)
     email = Personal(id="email", version=1, finds="email", replacement="[e]")
     with pytest.raises(ValueError, match="same id"):
-        Rules(version=1, rules=(email, email))
-    assert Judge(NO_RULES).judge("kill yourself a@b.org") is None
-
-
-@pytest.mark.parametrize(
-    "text", ["@" * 8_000, "a" * 8_000 + "@", "1 " * 4_000, "1-" * 4_000, "a@b." * 2_000, "(1" * 4_000]
-)
-def test_no_text_takes_long(text: str) -> None:
-    find_emails(text)
-    find_cards(text)
-    find_phones(text, "US")
+        Rules(rules=(email, email))
+    assert judged("kill yourself a@b.org", Judge([])) is None
 
 
 def test_luhn() -> None:

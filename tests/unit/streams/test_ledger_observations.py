@@ -11,10 +11,9 @@ from infra.contracts.ledger import State
 from infra.runtime.settings import Kafka
 from streams.ledger.books import Books, Evidence
 from streams.ledger.observations import OUTPUTS, TOPICS, claim_of, elements_by_tenant, output_of
+from streams.router.book import RuleBook
 from streams.router.heartbeats import heartbeat
 from streams.router.routing import Record, Router
-from streams.router.steps.judging import Judge
-from streams.router.steps.rules import load_rules
 
 AT = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -65,7 +64,7 @@ def test_what_the_router_makes_of_any_record_balances(value):
     books = Books({("ingest", 0): 0}, settle_seconds=0, horizon_seconds=60)
     accepted = elements_by_tenant(value)
     books.take_input(("ingest", 0), 0, round(AT.timestamp() * 1000), accepted, 0)
-    router = Router(topics.INGEST, Kafka(), Judge(load_rules()))
+    router = Router(topics.INGEST, Kafka(), RuleBook())
     routed = router.route(Record(topic="ingest", partition=0, offset=0, appended_at=AT, value=value))
     for number, made in enumerate(routed.outputs):
         record = Kept(made.value, made.key, made.headers)

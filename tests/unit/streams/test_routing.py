@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.contracts import codec
@@ -13,18 +13,19 @@ from infra.contracts import headers as h
 from infra.contracts.events import MAX_EVENT_BYTES, Event
 from infra.contracts.headers import Src
 from infra.contracts.records import OUTCOMES, Accounting, Held, Judged
+from infra.contracts.rules import BlockList, Flood, Rules
 from infra.contracts.topics import BACKFILL, INGEST
 from infra.runtime.settings import Kafka
+from streams.router.book import RuleBook
 from streams.router.deliveries import Output
 from streams.router.routing import Record, Routed, Router
-from streams.router.steps.judging import Judge
-from streams.router.steps.rules import load_rules
+from streams.router.steps.memory import Memory
 
 APPENDED = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 RECEIVED = APPENDED - timedelta(milliseconds=5)
 KAFKA = Kafka(topic_prefix="t-")
-JUDGE = Judge(load_rules())
-LIVE, HISTORICAL = Router(INGEST, KAFKA, JUDGE), Router(BACKFILL, KAFKA, JUDGE)
+BOOK = RuleBook()
+LIVE, HISTORICAL = Router(INGEST, KAFKA, BOOK), Router(BACKFILL, KAFKA, BOOK)
 
 
 def event(number: int = 0, **fields: Any) -> Event:
@@ -104,6 +105,45 @@ def test_edits_are_judged_and_masked() -> None:
     (output,) = to(routed, "events")
     assert codec.decode(output.value or b"").text == "***"
     assert (h.RULE, b"profanity@1") in output.headers
+
+
+def ruled(*rules: Any) -> Router:
+    return Router(INGEST, KAFKA, RuleBook(Rules(rules=rules)))
+
+
+def test_a_rule_in_shadow_leaves_a_verdict_and_the_bytes_as_they_came() -> None:
+    bad = BlockList(id="bad", version=3, action="block", reason="r", terms=("bad",), shadow=True)
+    spaced = codec.encode(event(text="bad")).replace(b'"id":', b'"id": ')
+    routed = ruled(bad).route(record(b"[" + spaced + b"]"))
+    (output,) = to(routed, "events")
+    assert (output.value, output.headers) == (spaced, [(h.SRC, b"ingest/3/42/0")])
+    (judged,) = [msgspec.json.decode(o.value or b"", type=Judged) for o in to(routed, "verdicts")]
+    assert (judged.applied, judged.verdict.shadow, judged.verdict.action) == (False, True, "block")
+    assert routed.verdicts == [("bad", "shadow")]
+    assert accounting(routed).tenants == {"acme": {"events": 1}}
+
+
+def test_severity_travels_with_the_verdict() -> None:
+    (output,) = to(route(event(text="kys")), "held")
+    assert msgspec.json.decode(output.value or b"", type=Held).verdict.severity == "critical"
+
+
+def test_what_is_only_remembered_counts_as_what_is_routed_and_leaves_nothing() -> None:
+    flood = Flood(id="flood", version=1, action="hold", reason="r", messages=3, seconds=10)
+    frames = [codec.frame([codec.encode(event(10 * n + i)) for i in range(2)] + [b"{}"]) for n in range(4)]
+    once, again = Memory(ruled(flood)._book.reach(0)), Memory(ruled(flood)._book.reach(0))
+    router = ruled(flood)
+    held = [to(router.route(record(value), once), "held") for value in frames]
+    assert [len(outputs) for outputs in held] == [0, 1, 2, 2]
+    for value in frames[:2]:
+        router.remember(record(value), again)
+    router.remember(record(b"no frame"), again)
+    assert [to(router.route(record(value), again), "held") for value in frames[2:]] == held[2:]
+
+
+def test_without_a_memory_rules_that_count_say_nothing() -> None:
+    flood = Flood(id="flood", version=1, action="hold", reason="r", messages=1, seconds=10)
+    assert not to(route(event(1), event(2), event(3), router=ruled(flood)), "held")
 
 
 def test_historical_events_take_their_lane_unchanged_and_verdicts_are_only_noted() -> None:
@@ -203,7 +243,7 @@ def test_our_own_fault_is_told_from_poison(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(JUDGE, "judge", fail)
+    monkeypatch.setattr(BOOK.at("acme", 0).judge, "judge", fail)
     routed = route(event(1), event(2, type="session.started", channel_id=None, text=None))
     assert routed.unexpected == 1
     assert len(to(routed, "events")) == 1
@@ -223,6 +263,7 @@ elements = st.one_of(
 )
 
 
+@settings(deadline=None)  # phonenumbers loads as it is used
 @given(st.lists(elements, max_size=12))
 def test_the_count_always_adds_up_and_the_same_record_becomes_the_same(parts: list[bytes]) -> None:
     routed = LIVE.route(record(codec.frame(parts)))

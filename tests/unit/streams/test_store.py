@@ -7,7 +7,7 @@ from cassandra import InvalidRequest, OperationTimedOut
 
 from infra.contracts import tables
 from infra.runtime.clock import ManualClock
-from streams.history.cells import Read, Row, Step, Steps
+from streams.history.rows import Read, Row, Step, Steps
 from streams.history.store import Store, Work, routing_key
 from tests.unit.streams.cassandra_fake import FakeDatabase
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.history.membership import Membership
+from infra.runtime.membership import Membership
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,131 @@
+"""`daily`: what a community did on one calendar day, exactly, in all and by channel, person and hour."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as fn
+
+from analytics.engagement import counts_in
+from analytics.reports import facts
+from analytics.reports.spans import Span
+from infra.contracts import metrics, reports
+from infra.contracts.events import CHANNEL_JOINED, CHANNEL_LEFT
+from infra.contracts.metrics import COUNTS, DISTINCTS, METRICS, Measure
+
+_JOINS: Final = Measure(name="joins", kind="count", types=frozenset({CHANNEL_JOINED}))
+_LEAVES: Final = Measure(name="leaves", kind="count", types=frozenset({CHANNEL_LEFT}))
+_MEASURES: Final = {measure.name: measure for measure in metrics.MEASURES}
+_PUBLISHED: Final = {metric.measure: metric for metric in METRICS.values()}
+_LABELS: Final = {
+    "sent": "Messages",
+    "edited": "Edits",
+    "deleted": "Deletes",
+    "held": "Held",
+    "reactions": "Reactions",
+    "contributors": "Contributors",
+    "active": "Active",
+}
+
+
+def _published(measure: str) -> reports.Column:
+    """A number that is also a metric: its meaning and unit are the metric's."""
+    metric = _PUBLISHED[measure]
+    return reports.Column(name=measure, label=_LABELS[measure], meaning=metric.meaning, unit=metric.unit)
+
+
+COLUMNS: Final = (
+    _published("sent"),
+    reports.Column(
+        name="net",
+        label="Net",
+        meaning="messages sent that day which nothing had deleted by the time of the report",
+        unit="messages",
+    ),
+    _published("edited"),
+    _published("deleted"),
+    _published("held"),
+    reports.Column(
+        name="blocked",
+        label="Blocked",
+        meaning="messages that a rule blocked, or a moderator since",
+        unit="messages",
+    ),
+    _published("reactions"),
+    reports.Column(name="joins", label="Joins", meaning="people joining a channel", unit="joins"),
+    reports.Column(name="leaves", label="Leaves", meaning="people leaving a channel", unit="leaves"),
+    _published("active"),
+    _published("contributors"),
+    reports.Column(
+        name="present",
+        label="Present",
+        meaning="distinct people of whom anything was stored, reads, receipts and sessions included",
+        unit="people",
+    ),
+    reports.Column(
+        name="messages_per_sender",
+        label="Messages per sender",
+        meaning="messages sent, divided by the people who sent them",
+        unit="messages",
+        optional=True,
+    ),
+    reports.Column(
+        name="active_channels", label="Active channels", meaning="channels with at least one message", unit="channels"
+    ),
+    reports.Column(
+        name="alive_channels",
+        label="Alive channels",
+        meaning="channels in which at least two people sent messages",
+        unit="channels",
+    ),
+    reports.Column(
+        name="peak_hour",
+        label="Peak hour",
+        meaning="the hour with the most messages, the first of several",
+        unit="start",
+        optional=True,
+    ),
+    reports.Column(
+        name="peak_sent", label="At the peak", meaning="messages sent in the peak hour", unit="messages", optional=True
+    ),
+)
+#: What people are ranked by.
+RANKED: Final = ("sent", "reactions")
+
+
+def daily(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+    """(tenant, section, key) and `COLUMNS`; what is only known of a tenant as a whole is null elsewhere."""
+    counts, flags = _counts(), _flags()
+    events = facts.moderated(facts.happened(tables, span)).where(~fn.col("is_bot"))
+    people = facts.by_person(events, counts, flags)
+    rows = facts.by_section(people, counts, flags, ranked=RANKED)
+    total = fn.col("section") == facts.TOTAL
+    channel = fn.col("section") == facts.CHANNEL
+    hour = (fn.col("section") == facts.HOUR) & (fn.col("sent") > 0)
+    # Of equal hours the earlier is greater.
+    height = fn.when(hour, fn.struct("sent", -fn.col("key").cast("int")))
+    of_tenant = Window.partitionBy("tenant")
+    whole = {
+        "active_channels": fn.count(fn.when(channel & (fn.col("sent") > 0), True)).over(of_tenant),
+        "alive_channels": fn.count(fn.when(channel & (fn.col("contributors") > 1), True)).over(of_tenant),
+        "peak_hour": fn.max_by("key", height).over(of_tenant),
+        "peak_sent": fn.max(fn.when(hour, fn.col("sent"))).over(of_tenant),
+    }
+    return (
+        rows.withColumns(whole)
+        .withColumns({name: fn.when(total, fn.col(name)) for name in whole})
+        .withColumn(
+            "messages_per_sender",
+            fn.when(fn.col("contributors") > 0, fn.round(fn.col("sent") / fn.col("contributors"), 2)),
+        )
+        .select("tenant", "section", "key", *(column.name for column in COLUMNS))
+    )
+
+
+def _counts() -> dict[str, Column]:
+    measures = {measure.name: counts_in(measure) for measure in (*COUNTS, _JOINS, _LEAVES)}
+    return {**measures, "net": counts_in(_MEASURES["sent"]) & ~fn.col("removed")}
+
+
+def _flags() -> dict[str, Column]:
+    return {**{m.name: counts_in(m) for m in DISTINCTS}, "present": fn.col("outcome") == "events"}

@@ -1,0 +1,164 @@
+"""Makes a report for a range of days: what is due, one day after the other, each stored before the next begins.
+
+Killed at any moment, it goes on with the day it was at.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+from pyspark.sql import SparkSession
+
+from analytics.reports import counting, parity, windows
+from analytics.reports.coverage import Coverage, measure
+from analytics.reports.page import page
+from analytics.reports.registry import Report
+from analytics.reports.runs import Run, Runs, next_revision, reason
+from analytics.reports.sheet import sheet
+from analytics.reports.snapshot import Removal, Snapshot, is_after
+from analytics.reports.spans import Span, days
+from infra.contracts.reports import Document, Format
+from infra.runtime.archive import ArchiveReader
+from infra.runtime.clock import Clock
+from infra.runtime.settings import Kafka
+
+log = structlog.get_logger("hubbub.reports")
+
+UTC_ZONE: Final = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One day to be counted for tenants of one time zone, and why."""
+
+    span: Span
+    tenants: Mapping[str, str]
+    """Tenant → reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be made of a range, and from what."""
+
+    report: Report
+    tasks: Sequence[Task]
+    snapshot: Snapshot
+    coverage: Coverage
+    before: Mapping[tuple[str, date], Run]
+
+
+class Job:
+    """Reports over one archive. `spark` is started when the first day is due."""
+
+    def __init__(
+        self, *, runs: Runs, reader: ArchiveReader, kafka: Kafka, clock: Clock, spark: Callable[[], SparkSession]
+    ) -> None:
+        self._runs = runs
+        self._reader = reader
+        self._kafka = kafka
+        self._clock = clock
+        self._spark = spark
+
+    def plan(
+        self, report: Report, first: date, last: date, tenants: Mapping[str, ZoneInfo], *, again: bool = False
+    ) -> Plan:
+        """What is due in these days, both included."""
+        snapshot = Snapshot(self._reader, report.tables)
+        coverage = measure(self._kafka, snapshot.archived(self._kafka), self._clock.now())
+        before: dict[tuple[str, date], Run] = {}
+        spans: dict[tuple[str, date], Span] = {}
+        for tenant, zone in tenants.items():
+            found = self._runs.between(tenant, first, last)
+            before |= {(tenant, day): run for (name, day), run in found.items() if name == report.name}
+            for day in days(first, last):
+                spans[tenant, day] = Span(day=day, zone=UTC_ZONE if report.calendar == "UTC" else zone)
+        removals = self._removals(snapshot, spans, before)
+        due: dict[Span, dict[str, str]] = defaultdict(dict)
+        for (tenant, day), span in spans.items():
+            run = before.get((tenant, day))
+            why = reason(
+                run,
+                snapshot.extent(span),
+                final=coverage.is_final(span.end),
+                removed=_unseen(removals, tenant, span, run),
+                again=again,
+            )
+            if why is not None:
+                due[span][tenant] = why
+        tasks = [Task(span=span, tenants=due[span]) for span in sorted(due, key=lambda s: (s.day, s.zone.key))]
+        return Plan(report=report, tasks=tasks, snapshot=snapshot, coverage=coverage, before=before)
+
+    def make(self, plan: Plan) -> Iterator[Task]:
+        """Do the tasks, and yield each that is done."""
+        for task in plan.tasks:
+            self._make(plan, task)
+            yield task
+
+    def _make(self, plan: Plan, task: Task) -> None:
+        report, span = plan.report, task.span
+        began = self._clock.monotonic()
+        for tenant in task.tenants:
+            self._runs.start(tenant, report.name, span.day, self._clock.now())
+        for counted in self._count(plan, task):
+            previous = plan.before.get((counted.tenant, span.day))
+            stored = self._runs.stored(counted.tenant, report.name, span.day) if previous else None
+            document = msgspec.structs.replace(counted, revision=next_revision(previous, stored, counted))
+            self._runs.store(document, rendered(document))
+            if report.as_windows and document.final and windows.is_window(span):
+                windows.publish(self._runs, document, span, self._clock.now())
+            self._runs.finish(document, plan.snapshot.extent(span), self._clock.now())
+        log.info(
+            "report.made",
+            report=report.name,
+            day=span.day.isoformat(),
+            zone=span.zone.key,
+            tenants=len(task.tenants),
+            seconds=round(self._clock.monotonic() - began, 3),
+        )
+
+    def _count(self, plan: Plan, task: Task) -> list[Document]:
+        report, span, tenants, spark = plan.report, task.span, list(task.tenants), self._spark()
+        tables = {
+            table.name: counting.read(spark, self._reader.root, table, plan.snapshot.versions[table.name], tenants)
+            for table in report.tables
+        }
+        if report.streamed:
+            found = list(windows.streamed(self._runs, tenants, span))
+            tables[parity.STREAMED] = spark.createDataFrame(found, parity.STREAMED_SCHEMA)
+        rows = counting.shown(report.query(tables, span), report.shapes).collect()
+        return counting.documents(
+            report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.versions
+        )
+
+    def _removals(
+        self, snapshot: Snapshot, spans: Mapping[tuple[str, date], Span], before: Mapping[tuple[str, date], Run]
+    ) -> list[Removal]:
+        """Removals that runs may not have seen, where the archive has grown since."""
+        older = {
+            key: run.as_of
+            for key, run in before.items()
+            if run.as_of is not None and run.extent is not None and run.extent.versions != snapshot.versions
+        }
+        return snapshot.removals([spans[key] for key in older], min(older.values())) if older else []
+
+
+def rendered(document: Document) -> dict[Format, str]:
+    """The document in every format it is stored in."""
+    return {
+        "json": msgspec.json.encode(document).decode(),
+        "csv": sheet([document]),
+        "html": page([document]),
+    }
+
+
+def _unseen(removals: Sequence[Removal], tenant: str, span: Span, run: Run | None) -> bool:
+    """Whether something took away a message of this day that its last run may still have counted."""
+    if run is None or run.as_of is None:
+        return False
+    as_of = run.as_of
+    return any(r.tenant == tenant and span.contains(r.sent) and is_after(r, as_of) for r in removals)

@@ -1,0 +1,150 @@
+"""`parity`: how far the numbers that were streamed are from an exact count, metric by metric.
+
+A count has to agree. The stream's number of people is an estimate: within three standard errors it agrees. What a
+moderator does later the stream cannot know: it counts what was taken down since, and of what was released only what
+came in time.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as fn
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+from analytics.engagement import counts_in
+from analytics.reports import facts
+from analytics.reports.spans import Span
+from infra.contracts import reports
+from infra.contracts.metrics import COUNTS, DISTINCTS, MEASURES, METRICS, SKETCH_ERROR
+
+#: The streamed windows of the day, by tenant and channel; an empty channel is the tenant's own window.
+STREAMED: Final = "metric_windows"
+STREAMED_SCHEMA: Final = StructType(
+    [
+        StructField("tenant", StringType(), nullable=False),
+        StructField("channel_id", StringType(), nullable=False),
+        *(StructField(m.name, LongType()) for m in MEASURES),
+    ]
+)
+#: Standard errors of a sketch within which it agrees.
+_ERRORS: Final = 3
+#: The section with a row a metric.
+METRIC: Final = "metric"
+#: How many events came after a moderator released them.
+_LATE: Final = "late"
+
+COLUMNS: Final = (
+    reports.Column(
+        name="streamed", label="Streamed", meaning="the tenant's streamed window of the day", unit="its own"
+    ),
+    reports.Column(
+        name="exact",
+        label="Exact",
+        meaning="the same counted from the archive, without what was imported as history, before moderators decided",
+        unit="its own",
+    ),
+    reports.Column(name="drift", label="Drift", meaning="streamed less exact", unit="its own"),
+    reports.Column(
+        name="drift_percent", label="Drift, %", meaning="drift as a share of exact", unit="percent", optional=True
+    ),
+    reports.Column(
+        name="allowed",
+        label="Allowed",
+        meaning="how far streamed may be off: by what was released after it was held, and of people by "
+        f"{_ERRORS} standard errors of {SKETCH_ERROR:.1%} as well",
+        unit="its own",
+    ),
+    reports.Column(name="channels", label="Channels", meaning="channels in which either has counted", unit="channels"),
+    reports.Column(
+        name="channels_off", label="Channels off", meaning="channels whose drift is more than allowed", unit="channels"
+    ),
+    reports.Column(
+        name="worst",
+        label="Worst channel",
+        meaning="the largest drift of a channel, either way",
+        unit="its own",
+        optional=True,
+    ),
+    reports.Column(
+        name="off",
+        label="Metrics off",
+        meaning="metrics whose drift is more than allowed, in all or in a channel",
+        unit="metrics",
+    ),
+    reports.Column(
+        name="compared", label="Metrics compared", meaning="metrics in which either has counted", unit="metrics"
+    ),
+)
+
+
+def parity(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+    """(tenant, section, key) and `COLUMNS`: a row a metric, and a total with `off` and `compared`."""
+    whole, channel = fn.col("channel_id") == "", fn.col("channel_id") != ""
+    metrics = (
+        _compared(_exact(tables, span), tables[STREAMED])
+        .groupBy("tenant", "metric")
+        .agg(
+            *(fn.max(fn.when(whole, fn.col(name))).alias(name) for name in ("streamed", "exact", "drift", "allowed")),
+            fn.count(fn.when(channel, True)).alias("channels"),
+            fn.count(fn.when(channel & fn.col("is_off"), True)).alias("channels_off"),
+            fn.max_by("drift", fn.when(channel, fn.abs("drift"))).alias("worst"),
+            fn.max("is_off").alias("is_off"),
+        )
+    )
+    total = fn.col("place.section") == facts.TOTAL
+    of_tenant = Window.partitionBy("tenant")
+    # One row of each tenant stands for its total as well.
+    places = fn.array(
+        facts.place(METRIC, fn.col("metric")), fn.when(fn.col("first") == 1, facts.place(facts.TOTAL, fn.lit("")))
+    )
+    tenants_own = {"off": fn.count(fn.when(fn.col("is_off"), True)), "compared": fn.count("*")}
+    return (
+        metrics.withColumn("drift_percent", fn.round(100 * fn.col("drift") / fn.nullif("exact", fn.lit(0)), 2))
+        .withColumns({name: number.over(of_tenant) for name, number in tenants_own.items()})
+        .withColumn("first", fn.row_number().over(of_tenant.orderBy("metric")))
+        .withColumn("place", fn.explode(fn.array_compact(places)))
+        .select(
+            "tenant",
+            "place.*",
+            *(fn.when(total if c.name in tenants_own else ~total, fn.col(c.name)).alias(c.name) for c in COLUMNS),
+        )
+    )
+
+
+def _exact(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+    """Every measure as the stream counts it, by tenant and channel."""
+    counts = {_LATE: fn.col("late"), **{m.name: counts_in(m) for m in COUNTS}}
+    flags = {m.name: counts_in(m) for m in DISTINCTS}
+    # Imported history takes a lane of its own, past the stream.
+    live = facts.happened(tables, span).where(~fn.col("is_bot") & ~fn.col("historical"))
+    return (
+        facts.by_section(facts.by_person(live, counts, flags), counts, flags)
+        .where(fn.col("section").isin(facts.TOTAL, facts.CHANNEL))
+        .withColumnRenamed("key", "channel_id")
+    )
+
+
+def _compared(exact: DataFrame, streamed: DataFrame) -> DataFrame:
+    """(tenant, channel_id, metric): both numbers, their drift and whether it is more than allowed."""
+    place = ["tenant", "channel_id"]
+    both = (
+        _by_metric(exact, "exact")
+        .join(_by_metric(streamed, "streamed"), [*place, "metric"], "full")
+        .join(exact.select(*place, _LATE), place, "left")
+        .fillna(0, ["exact", "streamed", _LATE])
+    )
+    people = fn.col("metric").isin([m.name for m in METRICS.values() if m.approximate])
+    error = fn.when(people, fn.ceil(fn.col("exact") * _ERRORS * SKETCH_ERROR)).otherwise(0)
+    return (
+        both.where((fn.col("exact") > 0) | (fn.col("streamed") > 0))
+        .withColumn("drift", fn.col("streamed") - fn.col("exact"))
+        .withColumn("allowed", fn.col(_LATE) + error)
+        .withColumn("is_off", fn.abs("drift") > fn.col("allowed"))
+    )
+
+
+def _by_metric(rows: DataFrame, name: str) -> DataFrame:
+    """A row for each metric in place of a column for each measure."""
+    numbers = [fn.struct(fn.lit(m.name).alias("metric"), fn.col(m.measure).alias(name)) for m in METRICS.values()]
+    return rows.select("tenant", "channel_id", fn.inline(fn.array(*numbers)))

@@ -1,0 +1,219 @@
+"""Reports as they are made: killed in the middle, told apart by what the archive has, stored for whoever reads them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from analytics.reports.coverage import Coverage, measure
+from analytics.reports.job import Job
+from analytics.reports.registry import REPORTS
+from analytics.reports.runs import Runs
+from analytics.reports.snapshot import Snapshot
+from analytics.reports.spans import Span
+from analytics.settings import Analytics
+from infra.contracts.control import Tenant
+from infra.contracts.metrics import TENANT_SCOPE
+from infra.contracts.reports import Document, State
+from infra.contracts.tables import MEASURE_COLUMNS, PUT_WINDOW, WINDOWS
+from infra.contracts.windows import DAY as DAYS
+from infra.runtime import control
+from infra.runtime.archive import ArchiveReader
+from infra.runtime.cassandra import Database
+from infra.runtime.clock import SystemClock
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
+from tests.integration.analytics.archived import Fact, community, fact, recount, write
+from tests.integration.analytics.logged import Log, event
+
+FIRST, LAST = date(2026, 3, 10), date(2026, 3, 13)
+START = datetime(2026, 3, 10, tzinfo=UTC)
+AFTER = START + timedelta(days=4, hours=2)
+UTC_ZONE = ZoneInfo("UTC")
+NAMES = ("sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves")
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> ArchiveReader:
+    return ArchiveReader(Archive(location=str(tmp_path / "archive")), Runtime())
+
+
+@pytest.fixture
+def facts(reader: ArchiveReader) -> list[Fact]:
+    found = community(seed=3, start=START, days=4, count=2_000)
+    write(Path(reader.root), found)
+    return found
+
+
+def job(reader: ArchiveReader, topics: Kafka, database: Database, spark: Callable[[], SparkSession]) -> Job:
+    return Job(runs=Runs(database), reader=reader, kafka=topics, clock=SystemClock(), spark=spark)
+
+
+def not_needed() -> SparkSession:
+    raise AssertionError("Spark was started though nothing is due")
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 400.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_it_goes_on_with_the_day_it_was_at(
+    analytics: Analytics,
+    java_home: Path,
+    topics: Kafka,
+    keyspace: Cassandra,
+    database: Database,
+    reader: ArchiveReader,
+    facts: list[Fact],
+    tmp_path: Path,
+) -> None:
+    Log(topics).beat(AFTER)
+    control.publish(topics, [Tenant(id="acme"), Tenant(id="other", timezone="Europe/Berlin")])
+    environment = {
+        **os.environ,
+        "HUBBUB_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
+        "HUBBUB_CASSANDRA_KEYSPACE": keyspace.keyspace,
+        "HUBBUB_ARCHIVE_LOCATION": reader.root,
+        "HUBBUB_ANALYTICS_JARS": analytics.jars,
+        "HUBBUB_JAVA_HOME": str(java_home),
+        "HUBBUB_DATA_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "infra.cli", "report", "daily", "--from", str(FIRST), "--to", str(LAST), "--json"]
+    runs = Runs(database)
+
+    def finished() -> dict[tuple[str, date], datetime | None]:
+        found = {(t, day): run for t in ("acme", "other") for (_, day), run in runs.between(t, FIRST, LAST).items()}
+        return {key: run.finished_at for key, run in found.items() if run.state is State.FINISHED}
+
+    with (tmp_path / "killed.log").open("wb") as output:
+        killed = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            wait_until(lambda: len(finished()) >= 2 or killed.poll() is not None)
+        finally:
+            killed.send_signal(signal.SIGKILL)
+            killed.wait()
+    before = finished()
+    assert 2 <= len(before) < 8, (tmp_path / "killed.log").read_text()
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{8 - len(before)} counted, {len(before)} as they were" in done.stderr
+    assert {key: at for key, at in finished().items() if key in before} == before
+    documents = msgspec.json.decode(done.stdout, type=list[Document])
+    assert [(d.tenant, d.period) for d in documents] == [
+        (t, str(FIRST + timedelta(days=n))) for t in ("acme", "other") for n in range(4)
+    ]
+    for document in documents:
+        span = Span(day=date.fromisoformat(document.period), zone=ZoneInfo(document.timezone))
+        expected = recount(facts, document.tenant, span)["total"][""]
+        assert {n: document.figures[n] for n in NAMES if document.figures[n]} == {
+            n: expected[n] for n in NAMES if n in expected
+        }
+        assert (document.as_of, document.final, document.revision) == (AFTER, True, 1)
+    # Nothing is due: the next asks no Spark.
+    plan = job(reader, topics, database, not_needed).plan(
+        REPORTS["daily"], FIRST, LAST, {"acme": UTC_ZONE, "other": ZoneInfo("Europe/Berlin")}
+    )
+    assert plan.tasks == []
+
+
+def test_only_what_changed_is_counted_again(
+    topics: Kafka, database: Database, reader: ArchiveReader, facts: list[Fact], delta: SparkSession
+) -> None:
+    log = Log(topics)
+    log.beat(AFTER)
+    tenants = {"acme": UTC_ZONE}
+    root = Path(reader.root)
+    runs = Runs(database)
+
+    def again(spark: Callable[[], SparkSession] = lambda: delta, **options: Any) -> dict[date, str]:
+        made = job(reader, topics, database, spark)
+        plan = made.plan(REPORTS["daily"], FIRST, LAST, tenants, **options)
+        return {task.span.day: task.tenants["acme"] for task in made.make(plan)}
+
+    def figures(day: date) -> tuple[Any, ...]:
+        document = runs.document("acme", "daily", day)
+        return document.revision, document.figures["sent"], document.figures["net"]
+
+    assert set(again().values()) == {"new"}
+    assert again(not_needed) == {}
+    second = FIRST + timedelta(days=1)
+    revision, sent, net = figures(second)
+    moment = START + timedelta(days=1, hours=12)
+    write(root, [fact(50_000, moment, id="late")])
+    assert again() == {second: "changed"}
+    assert figures(second) == (revision + 1, sent + 1, net + 1)
+    # A week later it is deleted, in a day that nobody asks about.
+    write(root, [fact(50_001, AFTER + timedelta(days=3), type="message.deleted", message_id="late")])
+    assert again() == {second: "removed"}
+    assert figures(second) == (revision + 2, sent + 1, net)
+    log.beat(AFTER + timedelta(days=4))
+    assert set(again(again=True).values()) == {"asked"}
+    assert figures(second) == (revision + 2, sent + 1, net)
+    assert again(not_needed) == {}
+
+
+def test_what_waits_to_be_archived_is_told(
+    topics: Kafka, database: Database, reader: ArchiveReader, facts: list[Fact], delta: SparkSession
+) -> None:
+    log = Log(topics)
+    noon = START + timedelta(hours=12)
+    log.beat(noon)
+    made = job(reader, topics, database, lambda: delta)
+    list(made.make(made.plan(REPORTS["daily"], FIRST, FIRST, {"acme": UTC_ZONE})))
+    open_day = Runs(database).document("acme", "daily", FIRST)
+    assert (open_day.as_of, open_day.complete, open_day.final) == (noon, False, False)
+    log.send(event(1, noon - timedelta(minutes=3), received_at=noon - timedelta(minutes=2)))
+    log.beat(AFTER)
+    coverage = measure(topics, Snapshot(reader, REPORTS["daily"].tables).archived(topics), AFTER)
+    assert coverage == Coverage(as_of=noon - timedelta(minutes=2), at=AFTER)
+    assert not coverage.is_complete(Span(day=FIRST, zone=UTC_ZONE).end)
+
+
+def test_a_final_utc_day_is_published_as_windows_and_parity_is_told(
+    topics: Kafka, database: Database, reader: ArchiveReader, facts: list[Fact], delta: SparkSession
+) -> None:
+    Log(topics).beat(AFTER)
+    span = Span(day=FIRST, zone=UTC_ZONE)
+    expected = recount(facts, "acme", span)
+    key = ("acme", TENANT_SCOPE, DAYS.name, DAYS.period_of(span.start))
+
+    def window(source: str) -> dict[str, Any]:
+        rows = database.session.execute(database.prepared(WINDOWS).bind((*key, source, span.start, span.end)))
+        (row,) = rows
+        return dict(zip((*MEASURE_COLUMNS, "revision"), row[1:-1], strict=True))
+
+    # As the stream would have stored it, one message short.
+    values = {name: expected["total"][""].get(name, 0) for name in MEASURE_COLUMNS if not name.endswith("_sketch")}
+    late = {**values, "sent": values["sent"] - 1}
+    stored = [late.get(name) for name in MEASURE_COLUMNS]
+    put = database.prepared(PUT_WINDOW)
+    database.session.execute(put.bind((*stored, 41, AFTER, *key, "stream", span.start)))
+    made = job(reader, topics, database, lambda: delta)
+    for name in ("daily", "parity"):
+        list(made.make(made.plan(REPORTS[name], FIRST, FIRST, {"acme": UTC_ZONE})))
+    exact = window("batch")
+    assert {name: n for name, n in exact.items() if name in values} == values
+    assert exact["revision"] == 42
+    assert exact["active_sketch"] is None
+    parity = Runs(database).document("acme", "parity", FIRST)
+    # No channel was streamed, so every channel is off as well.
+    assert parity.figures["off"] == parity.figures["compared"]
+    drift = {row["metric"]: row["drift"] for row in parity.sections[0].rows}
+    assert drift.pop("messages_sent") == -1
+    assert set(drift.values()) == {0}
+    # Made again with the same numbers, nothing is written and no revision grows.
+    list(made.make(made.plan(REPORTS["daily"], FIRST, FIRST, {"acme": UTC_ZONE}, again=True)))
+    assert window("batch")["revision"] == 42

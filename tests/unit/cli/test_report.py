@@ -1,0 +1,120 @@
+"""`hubbub report` prints what is stored, says how much it had to count, and refuses what it cannot make."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from analytics.reports.counting import documents
+from analytics.reports.coverage import Coverage
+from analytics.reports.registry import REPORTS
+from analytics.reports.spans import Span
+from infra.cli import app, report
+from infra.contracts.reports import Document
+from tests.unit.analytics.reported import daily
+
+RANGE = ("--from", "2026-03-13", "--to", "2026-03-14")
+
+
+def parity(off: int) -> Document:
+    """A parity of a final day with so many metrics off."""
+    span = Span(day=date(2026, 3, 14), zone=ZoneInfo("UTC"))
+    numbers = {"streamed": 97, "exact": 100, "drift": -3, "drift_percent": -3.0, "allowed": 0, "of": 1}
+    rows = [
+        {"tenant": "acme", "section": "total", "key": "", "off": off, "compared": 1},
+        {"tenant": "acme", "section": "metric", "key": "messages_sent", **numbers},
+    ]
+    later = span.end + timedelta(hours=1)
+    coverage = Coverage(as_of=later, at=later)
+    (found,) = documents(REPORTS["parity"], rows, ["acme"], span, coverage, {})
+    return found
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command over two days of one tenant, of which one is due."""
+    stored: dict[str, Any] = {"daily": lambda day: daily(day, tenant="acme"), "parity": lambda day: parity(1)}
+    asked: dict[str, Any] = {}
+
+    class Job:
+        def plan(self, found: Any, first: date, last: date, tenants: Any, *, again: bool) -> Any:
+            asked.update(report=found.name, first=first, last=last, tenants=tenants, again=again)
+            return SimpleNamespace(tasks=[SimpleNamespace(tenants={"acme": "new"})])
+
+        def make(self, plan: Any) -> Iterator[Any]:
+            yield from plan.tasks
+
+    @contextmanager
+    def job(*_: Any) -> Iterator[Any]:
+        yield Job(), SimpleNamespace(document=lambda tenant, name, day: stored[name](day))
+
+    monkeypatch.setattr(report, "_job", job)
+    monkeypatch.setattr(report, "_zones", lambda kafka, tenant: {"acme": ZoneInfo("UTC")})
+    monkeypatch.setattr(report, "running_addresses", lambda: None)
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(app, ["report", *words], env={"COLUMNS": "300"})
+
+    return SimpleNamespace(run=run, asked=asked, stored=stored)
+
+
+def lines(text: str) -> Sequence[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_a_table_has_a_line_a_day_and_the_lists_after_it(made):
+    done = made.run("daily", *RANGE)
+    assert done.exit_code == 0
+    figures = daily(date(2026, 3, 13), tenant="acme").figures
+    assert any(line.startswith("2026-03-13 acme final 2026-03-15 01:17Z") for line in lines(done.stdout))
+    assert f"{figures['sent']:,}" in done.stdout
+    assert "2026-03-14 acme: top channels" in done.stdout
+    assert "daily: 1 counted, 1 as they were" in done.stderr
+    assert made.asked["last"] == date(2026, 3, 14)
+
+
+def test_json_and_csv_are_for_scripts(made):
+    done = made.run("daily", *RANGE, "--json")
+    found = msgspec.json.decode(done.stdout, type=list[Document])
+    assert [document.period for document in found] == ["2026-03-13", "2026-03-14"]
+    sheet = made.run("daily", *RANGE, "--format", "csv").stdout
+    assert sheet.startswith("report,tenant,period,")
+
+
+def test_a_page_is_written_to_a_file(made, tmp_path: Path):
+    out = tmp_path / "daily.html"
+    done = made.run("daily", "--from", "2026-03-14", "--format", "html", "--out", str(out))
+    assert done.exit_code == 0
+    assert out.read_text().startswith("<!doctype html>")
+    assert made.asked["first"] == made.asked["last"] == date(2026, 3, 14)
+    assert made.run("daily", "--out", str(out)).exit_code == 2
+
+
+def test_a_metric_that_is_off_on_a_final_day_ends_with_1(made):
+    done = made.run("parity", "--from", "2026-03-14")
+    assert done.exit_code == 1
+    assert "messages_sent 97 100 -3 -3.00 0" in "\n".join(lines(done.stdout))
+    made.stored["parity"] = lambda day: parity(0)
+    assert made.run("parity", "--from", "2026-03-14").exit_code == 0
+
+
+def test_what_cannot_be_made_is_said_by_name(made):
+    unknown = made.run("weekly")
+    assert unknown.exit_code == 2
+    assert "one of daily, parity" in unknown.output
+    backwards = made.run("daily", "--from", "2026-03-14", "--to", "2026-03-13")
+    assert backwards.exit_code == 2
+    assert "is before --from" in backwards.output
+    assert made.run("daily", "--from", "yesterday").exit_code == 2
+
+
+def test_the_help_names_every_report():
+    described = CliRunner().invoke(app, ["report", "--help"]).output
+    assert f"Which: {', '.join(REPORTS)}." in described
