@@ -67,14 +67,19 @@ class Canary:
         every: float,
         lost_after: float,
         stall: float,
+        stopping: threading.Event,
     ) -> None:
-        """`stored` returns the id of the canary that history holds, None while it cannot be asked."""
+        """`stored` returns the id of the canary that history holds, None while it cannot be asked.
+
+        It flies until `stopping` is set, and sets it itself when it can fly no more: `fatal` says why.
+        """
         self._ingest, self._api = ingest_url + "/v1/events", api_url + "/v1/live/events"
         self._headers = {"Authorization": f"Bearer {secret}"}
         self._stored = stored
         self._clock = clock
         self._every, self._lost_after, self._stall = every, lost_after, stall
-        self._stopping = threading.Event()
+        self._stopping = stopping
+        self.fatal: str | None = None
         self._seen = ""
         self._arrived_at: float | None = None
         self._trouble = "the first is under way"
@@ -83,11 +88,16 @@ class Canary:
     def start(self) -> None:
         """Begin."""
         for work in (self._watch, self._send):
-            threading.Thread(target=work, name=f"canary-{work.__name__}", daemon=True).start()
+            threading.Thread(target=self._run, args=(work,), name=f"canary-{work.__name__}", daemon=True).start()
 
-    def stop(self) -> None:
-        """Send no more."""
-        self._stopping.set()
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            # A thread that ended alone would leave a canary that is late forever.
+            log.exception("canary.failed")
+            self.fatal = type(error).__name__
+            self._stopping.set()
 
     def check(self) -> Check:
         """Whether a canary has arrived everywhere lately."""

@@ -55,6 +55,7 @@ def run() -> int:
             every=settings.canary_seconds,
             lost_after=settings.canary_lost_seconds,
             stall=settings.canary_stall_seconds,
+            stopping=stopping,
         )
         health.add("canary", canary.check)
         canary.start()
@@ -62,9 +63,8 @@ def run() -> int:
     try:
         auditor.run(stopping)
     finally:
-        if canary:
-            canary.stop()
+        stopping.set()
         server.shutdown()
         reader.close()
         database.close()
-    return 0 if reader.fatal is None else 1
+    return 0 if reader.fatal is None and (canary is None or canary.fatal is None) else 1

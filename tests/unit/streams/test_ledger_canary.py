@@ -1,6 +1,7 @@
 """The canary against an ingest, a live stream and a history that do as they are told."""
 
 import json
+import threading
 from datetime import UTC, datetime
 
 import httpx
@@ -27,6 +28,7 @@ class World:
         self.reaches = set(reaches)
         self.clock = TickingClock(START)
         self.sent: list[dict[str, object]] = []
+        self.stopping = threading.Event()
         self.canary = Canary(
             ingest_url="http://ingest",
             api_url="http://api",
@@ -36,6 +38,7 @@ class World:
             every=5,
             lost_after=10,
             stall=30,
+            stopping=self.stopping,
         )
 
     def fly(self) -> str | None:
@@ -112,3 +115,16 @@ def test_an_ingest_that_is_not_there_is_told_apart() -> None:
 
     assert world.canary.fly(httpx.Client(transport=httpx.MockTransport(refuse))) == "ingest"
     assert world.canary.check().detail == "ingest does not answer (ConnectError)"
+
+
+def test_one_that_can_fly_no_more_stops_its_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+
+    def fail(client: httpx.Client) -> str | None:
+        raise RuntimeError
+
+    monkeypatch.setattr(world.canary, "_watch", lambda: None)
+    monkeypatch.setattr(world.canary, "fly", fail)
+    world.canary.start()
+    assert world.stopping.wait(10)
+    assert world.canary.fatal == "RuntimeError"
