@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -292,8 +292,9 @@ def test_who_may_not_decide_is_told_so(hubbub: Hubbub) -> None:
 
 def test_the_command_line_decides_as_well(hubbub: Hubbub) -> None:
     channel = f"cli-{uuid_utils.uuid7()}"
-    earlier = datetime.now(UTC) - timedelta(seconds=1)
-    stopped, shown = said(channel, HELD), said(channel, "fine", time=earlier.isoformat())
+    # An id that carries its time is what history sorts by.
+    earlier = uuid_utils.uuid7(nanoseconds=time.time_ns() - 10**9)
+    stopped, shown = said(channel, HELD), said(channel, "fine", id=str(earlier))
     send(hubbub, shown, stopped)
     entry = eventually(lambda: held(hubbub, stopped))
     listed = json.loads(hubbub.command("held", "list", "--limit", "200", "--json").stdout)
