@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from api import models
 from api.auth import TenantReader
 from api.history.messages import utc
+from api.models.base import refusals
+from api.models.tracing import LedgerBody
 from api.replies import json
 from api.state import Shared
 from infra.contracts import placement, tables
@@ -21,7 +22,7 @@ router = APIRouter(tags=["ledger"])
 _MOST = 1_440
 
 
-@router.get("/v1/ledger", response_model=models.LedgerBody, responses=models.refusals(401, 403, 422, 503))
+@router.get("/v1/ledger", response_model=LedgerBody, responses=refusals(401, 403, 422, 503))
 async def ledger(
     principal: TenantReader,
     state: Shared,

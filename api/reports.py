@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import models
 from api.auth import TenantReader
 from api.errors import Refused, not_found
 from api.history.messages import utc
+from api.models.base import refusals
+from api.models.reports import ReportBody, ReportsBody
 from api.replies import json
 from api.state import Shared
 from infra.contracts import tables
@@ -23,7 +24,7 @@ _PAGE_POLICY = (
 _NAMES: dict[str, Format] = {"application/json": "json", "text/csv": "csv", "text/html": "html"}
 
 
-@router.get("/v1/reports", response_model=models.ReportsBody, responses=models.refusals(401, 403, 422, 503))
+@router.get("/v1/reports", response_model=ReportsBody, responses=refusals(401, 403, 422, 503))
 async def reports(principal: TenantReader, state: Shared, limit: Annotated[int, Query(ge=1, le=400)] = 60) -> Response:
     """The reports that are finished, the newest day first."""
     rows = await state.database.execute(tables.NEWEST_REPORT_RUNS, (principal.tenant, limit + 1))
@@ -33,13 +34,13 @@ async def reports(principal: TenantReader, state: Shared, limit: Annotated[int, 
 
 @router.get(
     "/v1/reports/{name}/{period}",
-    response_model=models.ReportBody,
+    response_model=ReportBody,
     responses={
         200: {
             "description": "As JSON, CSV or a page, as `format` or Accept asks",
             "content": {"text/csv": {}, "text/html": {}},
         },
-        **models.refusals(401, 403, 404, 406, 422, 503),
+        **refusals(401, 403, 404, 406, 422, 503),
     },
 )
 async def report(

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
 
-from api import models
 from api.auth import COOKIE, Reader, same_origin
 from api.errors import Refused
+from api.models.access import KeyBody, SessionBody, TokenBody, TokenRequest
+from api.models.base import refusals
 from api.replies import json
 from api.state import Shared
 
@@ -15,11 +16,11 @@ router = APIRouter(tags=["access"])
 
 @router.post(
     "/v1/session",
-    response_model=models.SessionBody,
-    responses=models.refusals(400, 401, 403, 413, 422),
+    response_model=SessionBody,
+    responses=refusals(400, 401, 403, 413, 422),
     openapi_extra={"security": []},
 )
-async def open_session(request: Request, body: models.KeyBody, state: Shared) -> Response:
+async def open_session(request: Request, body: KeyBody, state: Shared) -> Response:
     """Exchange a read key for an HttpOnly cookie that reads on the same origin."""
     if not same_origin(request.headers):
         raise Refused(403, "A session is opened from our own pages only.")
@@ -29,7 +30,7 @@ async def open_session(request: Request, body: models.KeyBody, state: Shared) ->
         raise Refused(401, "This is not a valid read key.")
     seconds = state.settings.session_seconds
     response = json(
-        models.SessionBody(
+        SessionBody(
             tenant=principal.tenant,
             scopes=sorted(principal.scopes),
             expires_at=state.clock.now() + timedelta(seconds=seconds),
@@ -51,7 +52,7 @@ async def open_session(request: Request, body: models.KeyBody, state: Shared) ->
     "/v1/session",
     status_code=204,
     response_class=Response,
-    responses=models.refusals(403),
+    responses=refusals(403),
     openapi_extra={"security": []},
 )
 async def close_session(request: Request) -> Response:
@@ -65,15 +66,15 @@ async def close_session(request: Request) -> Response:
 
 @router.post(
     "/v1/tokens",
-    response_model=models.TokenBody,
-    responses=models.refusals(400, 401, 403, 413, 422),
+    response_model=TokenBody,
+    responses=refusals(400, 401, 403, 413, 422),
     openapi_extra={"security": [{"key": []}]},
 )
-async def issue_token(body: models.TokenRequest, state: Shared, principal: Reader) -> Response:
+async def issue_token(body: TokenRequest, state: Shared, principal: Reader) -> Response:
     """A signed token for one user that reads these channels and nothing else. For your servers: it needs a read key."""
     if principal.channels is not None:
         raise Refused(403, "A token cannot issue tokens.")
     seconds = min(body.ttl, state.settings.token_max_seconds)
     channels = tuple(dict.fromkeys(body.channels))
     token, expires_at = state.authenticator.issue_token(principal, seconds, channels, body.user_id)
-    return json(models.TokenBody(token=token, expires_at=expires_at).model_dump())
+    return json(TokenBody(token=token, expires_at=expires_at).model_dump())

@@ -9,13 +9,14 @@ import structlog
 from confluent_kafka import KafkaException
 from fastapi import APIRouter, Response
 
-from api import models
 from api.auth import TenantReader
 from api.edge import PathId
 from api.errors import Refused
 from api.history.cursors import Place
 from api.history.messages import Row, utc
 from api.log_search import Found, search
+from api.models.base import refusals
+from api.models.tracing import TraceBody
 from api.numbers.freshness import Freshness
 from api.numbers.metrics import read_freshness
 from api.replies import json
@@ -54,8 +55,8 @@ class _Trail:
 
 @router.get(
     "/v1/events/{event_id}/trace",
-    response_model=models.TraceBody,
-    responses=models.refusals(401, 403, 404, 422, 429, 503),
+    response_model=TraceBody,
+    responses=refusals(401, 403, 404, 422, 429, 503),
 )
 async def trace(event_id: PathId, principal: TenantReader, state: Shared) -> Response:
     """How the event came in, what was decided, where it stands in the log and history, and the windows it counts in."""

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from api import models
 from api.auth import Reader, check_channel
 from api.edge import PathId
 from api.errors import Refused, not_found
 from api.history import cursors
 from api.history.messages import utc
 from api.history.pages import Wanted
+from api.models.base import refusals
+from api.models.history import ChannelsBody, OneMessageBody, PageBody
 from api.replies import json, ready
 from api.state import Shared
 from infra.contracts import tables
@@ -21,7 +22,7 @@ from infra.runtime.telemetry import PAGE_SECONDS
 router = APIRouter(tags=["history"])
 
 
-@router.get("/v1/channels", response_model=models.ChannelsBody, responses=models.refusals(401, 403, 422, 503))
+@router.get("/v1/channels", response_model=ChannelsBody, responses=refusals(401, 403, 422, 503))
 async def channels(principal: Reader, state: Shared, limit: Annotated[int, Query(ge=1, le=1_000)] = 200) -> Response:
     """Channels with their last activity, the most recent first."""
     if principal.channels is None:
@@ -35,9 +36,9 @@ async def channels(principal: Reader, state: Shared, limit: Annotated[int, Query
 
 @router.get(
     "/v1/channels/{channel_id}/messages",
-    response_model=models.PageBody,
+    response_model=PageBody,
     response_model_exclude_unset=True,
-    responses=models.refusals(400, 401, 403, 404, 422, 503),
+    responses=refusals(400, 401, 403, 404, 422, 503),
 )
 async def messages(
     channel_id: PathId,
@@ -70,8 +71,8 @@ async def messages(
 
 @router.get(
     "/v1/channels/{channel_id}/messages/{message_id}",
-    response_model=models.OneMessageBody,
-    responses=models.refusals(401, 403, 404, 422, 503),
+    response_model=OneMessageBody,
+    responses=refusals(401, 403, 404, 422, 503),
 )
 async def message(channel_id: PathId, message_id: PathId, principal: Reader, state: Shared) -> Response:
     """One message with its edit state and who reacted."""

@@ -6,8 +6,9 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Response
 
-from api import models
 from api.auth import Moderator
+from api.models.base import refusals
+from api.models.review import DecisionsBody
 from api.replies import json
 from api.state import Shared
 from infra.contracts import placement, tables
@@ -23,9 +24,9 @@ _entry = msgspec.json.Decoder(Entry)
 
 @router.get(
     "/v1/review/decisions",
-    response_model=models.DecisionsBody,
+    response_model=DecisionsBody,
     response_model_exclude_unset=True,
-    responses=models.refusals(401, 403, 422, 503),
+    responses=refusals(401, 403, 422, 503),
 )
 async def decisions(
     principal: Moderator,

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Query, Response
 
-from api import models
 from api.auth import TenantReader
 from api.edge import PathId
 from api.errors import Refused, not_found
 from api.history.cursors import Place
 from api.history.pages import Wanted
+from api.models.base import refusals
+from api.models.review import HeldListBody, HeldOneBody
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import placement, tables
@@ -40,9 +41,9 @@ class _Page(msgspec.Struct):
 
 @router.get(
     "/v1/held",
-    response_model=models.HeldListBody,
+    response_model=HeldListBody,
     response_model_exclude_unset=True,
-    responses=models.refusals(401, 403, 422, 503),
+    responses=refusals(401, 403, 422, 503),
 )
 async def held(
     principal: TenantReader,
@@ -72,9 +73,9 @@ async def held(
 
 @router.get(
     "/v1/held/{held_id}",
-    response_model=models.HeldOneBody,
+    response_model=HeldOneBody,
     response_model_exclude_unset=True,
-    responses=models.refusals(401, 403, 404, 422, 503),
+    responses=refusals(401, 403, 404, 422, 503),
 )
 async def held_one(held_id: PathId, principal: TenantReader, state: Shared) -> Response:
     """One of them, up to ten messages before it in its channel, and its user's record of the last 30 days."""

@@ -6,13 +6,14 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api import models
 from api.auth import Reader
 from api.edge import PathId
 from api.errors import not_found
 from api.history.cursors import Place
 from api.history.messages import author_of, utc
 from api.history.reading import History
+from api.models.base import refusals
+from api.models.history import UnreadsBody
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables
@@ -30,8 +31,8 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 @router.get(
     "/v1/users/{user_id}/unread",
-    response_model=models.UnreadsBody,
-    responses=models.refusals(401, 403, 404, 422, 503),
+    response_model=UnreadsBody,
+    responses=refusals(401, 403, 404, 422, 503),
 )
 async def unread(user_id: PathId, principal: Reader, state: Shared) -> Response:
     """Messages after the user's read mark, not their own, not deleted; from the join where there is no mark."""

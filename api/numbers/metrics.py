@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AwareDatetime
 
-from api import models
 from api.auth import Principal, Reader, check_channel
 from api.errors import Refused, not_found
 from api.history.messages import utc
+from api.models.base import refusals
+from api.models.numbers import MetricsBody, SeriesBody
 from api.numbers.freshness import Freshness, judge, read_progress
 from api.replies import json
 from api.state import Shared, State
@@ -37,7 +38,7 @@ _CHANNEL = channel_scope("")
 _REVISION = 1 + len(tables.MEASURE_COLUMNS)
 
 
-@router.get("/v1/metrics", response_model=models.MetricsBody, responses=models.refusals(401, 403))
+@router.get("/v1/metrics", response_model=MetricsBody, responses=refusals(401, 403))
 async def registry(_: Reader) -> Response:
     """Every published metric and what it means."""
     return json({"metrics": [_entry(metric) for metric in METRICS.values()]})
@@ -45,9 +46,9 @@ async def registry(_: Reader) -> Response:
 
 @router.get(
     "/v1/metrics/{name}",
-    response_model=models.SeriesBody,
+    response_model=SeriesBody,
     response_model_exclude_unset=True,
-    responses=models.refusals(400, 401, 403, 404, 422, 503),
+    responses=refusals(400, 401, 403, 404, 422, 503),
 )
 async def series(
     name: Annotated[str, Path(max_length=100)],

@@ -9,8 +9,9 @@ import datasketches
 import msgspec
 from fastapi import APIRouter, Query, Response
 
-from api import models
 from api.auth import TenantReader
+from api.models.base import refusals
+from api.models.numbers import TopBody
 from api.numbers.metrics import Span, read_freshness, read_windows
 from api.replies import ready
 from api.state import Shared, State
@@ -30,13 +31,13 @@ Window = Annotated[str, Query(pattern="^(1h|24h)$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
-@router.get("/v1/top/channels", response_model=models.TopBody, responses=models.refusals(401, 403, 422, 503))
+@router.get("/v1/top/channels", response_model=TopBody, responses=refusals(401, 403, 422, 503))
 async def top_channels(principal: TenantReader, state: Shared, window: Window = "1h", limit: Limit = 10) -> Response:
     """Channels by messages sent, then reactions, over the last hour (from quarters) or day (from hours)."""
     return await _ranked(state, principal.tenant, "channel", window, limit)
 
 
-@router.get("/v1/top/users", response_model=models.TopBody, responses=models.refusals(401, 403, 422, 503))
+@router.get("/v1/top/users", response_model=TopBody, responses=refusals(401, 403, 422, 503))
 async def top_users(principal: TenantReader, state: Shared, window: Window = "1h", limit: Limit = 10) -> Response:
     """Users by messages sent, then reactions given."""
     return await _ranked(state, principal.tenant, "user", window, limit)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from api.models import MessageBody, OneMessageBody, PageBody, UnreadsBody
+from api.models.history import MessageBody, OneMessageBody, PageBody, UnreadsBody
 from api.state import State
 from infra.contracts import placement, tables
 from infra.contracts.events import to_ms

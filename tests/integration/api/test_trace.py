@@ -9,7 +9,8 @@ import msgspec
 
 from analytics.archive.feed import Feed
 from analytics.archive.table import open_table
-from api.models import SeriesBody, TopBody, TraceBody
+from api.models.numbers import SeriesBody, TopBody
+from api.models.tracing import TraceBody
 from api.state import State
 from api.trace import follow
 from infra.contracts import archive, codec, headers, placement, tables, topics

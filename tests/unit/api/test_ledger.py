@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from api.models import LedgerBody
+from api.models.tracing import LedgerBody
 from infra.contracts import placement
 from infra.contracts.windows import MINUTE
 from tests.unit.api.conftest import NOW, Client

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from api.history.unread import MOST
-from api.models import HeldListBody, TopBody
+from api.models.numbers import TopBody
+from api.models.review import HeldListBody
 from api.numbers.top import add_up, merged
 from infra.contracts import placement
 from infra.contracts.metrics import SKETCH_LG_K

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.models import ReportsBody
+from api.models.reports import ReportsBody
 from api.reports import preferred
 from tests.unit.api.conftest import NOW, Client
 from tests.unit.api.memory import MemoryDatabase, naive

@@ -6,7 +6,8 @@ import httpx
 import msgspec
 import pytest
 
-from api.models import DecisionsBody, HeldListBody, HeldOneBody, PageBody
+from api.models.history import PageBody
+from api.models.review import DecisionsBody, HeldListBody, HeldOneBody
 from infra.contracts import placement
 from infra.contracts.records import Action, Verdict
 from infra.contracts.review import Entry, HeldId, Verb

@@ -1,0 +1,80 @@
+"""Metrics, their points and rankings."""
+
+from datetime import datetime
+
+from api.models.base import Model
+
+
+class MetricBody(Model):
+    """One entry of the metric registry."""
+
+    name: str
+    meaning: str
+    unit: str
+    scopes: list[str]
+    grains: list[str]
+    approximate: bool
+    error: float | None = None
+    """Relative standard error of an approximate metric."""
+
+
+class MetricsBody(Model):
+    """The metric registry."""
+
+    metrics: list[MetricBody]
+
+
+class PointBody(Model):
+    """The number of one window, end exclusive."""
+
+    start: datetime
+    end: datetime
+    value: int
+    final: bool
+    """The watermark has passed the window's end: only a correction can change it now."""
+    revision: int
+    approximate: bool = False
+    error: float | None = None
+    """Relative standard error of an approximate value."""
+
+
+class SeriesBody(Model):
+    """A metric over time. A window without a point is zero, if `complete`."""
+
+    metric: str
+    scope: str
+    grain: str
+    points: list[PointBody]
+    as_of: datetime | None
+    """When the numbers were last written; null before the first time."""
+    watermark: datetime | None
+    lag_seconds: float | None
+    """How far the newest event counted is behind the clock."""
+    complete: bool
+    """Everything that belongs into the range has been counted, up to a few seconds before now."""
+
+
+class RankBody(Model):
+    """One place of a ranking, with what it is made of."""
+
+    rank: int
+    id: str
+    score: int
+    sent: int
+    reactions: int
+    contributors: int | None = None
+    """Distinct senders, approximate; channels only."""
+
+
+class TopBody(Model):
+    """A ranking by messages sent, then reactions."""
+
+    kind: str
+    window: str
+    start: datetime
+    end: datetime
+    ranking: list[RankBody]
+    as_of: datetime | None
+    watermark: datetime | None
+    lag_seconds: float | None
+    complete: bool
