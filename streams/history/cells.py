@@ -98,18 +98,20 @@ class Cells:
             rows.append(_touch(tenant, channel, active_ms))
         elif active_ms > self._active.get(key, active_ms - 1):
             self._active[key] = active_ms
-        if in_id is not None and partition in self._buckets:
+        if in_id is not None and partition in self._buckets and not event.late:
             return rows
-        return self._prepare_and_create(partition, rows, place, target, None if in_id is not None else written)
+        return self._prepare_and_create(partition, rows, place, event, None if in_id is not None else written)
 
     def _prepare_and_create(
-        self, partition: tuple[str, str, int], rows: list[Row], place: Place, target: str, indexed: int | None
+        self, partition: tuple[str, str, int], rows: list[Row], place: Place, event: Event, indexed: int | None
     ) -> Steps:
         """First what must be there before the message, then the message, with the changes that were waiting for it.
 
-        `indexed` is the write time of its index row, None for an id that carries its time.
+        `indexed` is the write time of its index row, None for an id that carries its time. A message shown late may
+        have been hidden before it was there: whichever of the two is written last finds the other.
         """
         tenant, channel, _ = partition
+        target = event.target
         if partition not in self._buckets:
             yield (Row(tables.ADD_BUCKET, partition, (tenant, channel), shared=True),)
             _remember(self._buckets, partition, None)
@@ -123,8 +125,15 @@ class Cells:
                 return  # another copy of this id, received earlier, has the message
             for _, changed, _ in pending:
                 raw = changed.encode()
-                rows.extend(self._change(tenant, codec.decode(raw), raw, place))
+                change = codec.decode(raw)
+                rows.extend(self._change(tenant, change, raw, place))
+                if change.type == events.MESSAGE_BLOCKED:
+                    rows.extend(reviews.taken_out(event, to_ms(change.time)))
         yield rows
+        if event.late:
+            for *_, blocked_at in (yield from self._read(tenant, place, target)):
+                if blocked_at is not None:
+                    yield reviews.taken_out(event, _ms(blocked_at))
 
     def _stands(self, tenant: str, place: Place, target: str) -> Generator[Step, list[Rows], bool]:
         """Whether a message of this id is in history at this place."""
@@ -171,7 +180,7 @@ class Cells:
         if place is not None:
             for _, _, created, *_ in (yield from self._read(tenant, place, event.target)):
                 if created:
-                    yield reviews.taken_out(event, codec.decode(created.encode()))
+                    yield reviews.taken_out(codec.decode(created.encode()), to_ms(event.time))
 
     def _change(self, tenant: str, event: Event, envelope: bytes, place: Place) -> list[Row]:
         partition = (tenant, place.channel_id, bucket_of_ms(place.sent_ms, self.plan))
@@ -202,8 +211,12 @@ def _find(tenant: str, target: str) -> Read:
 def _placed(found: Rows) -> Place | None:
     for channel_id, sent_at in found:
         if channel_id is not None and sent_at is not None:
-            return Place(channel_id, to_ms(sent_at.replace(tzinfo=UTC)))  # the driver's datetimes are naive UTC
+            return Place(channel_id, _ms(sent_at))
     return None
+
+
+def _ms(moment: datetime) -> int:
+    return to_ms(moment.replace(tzinfo=UTC))  # the driver's datetimes are naive UTC
 
 
 def _touch(tenant: str, channel: str, ms: int) -> Row:

@@ -1,7 +1,8 @@
 """The rows of review: what a rule stopped, what a moderator decided about it, whose it was and which days it changes.
 
 Everything a decision writes carries the time of the decision, so a replay ends in the same cells. Of several copies of
-one decision the first counts, of several marks of one day the last.
+one decision the first counts, of several marks of one day the last, and of several blocks of one message the last, as
+in its row.
 """
 
 from typing import Final
@@ -51,13 +52,12 @@ def decided(decision: Decision) -> list[Row]:
     return rows
 
 
-def taken_out(block: Event, created: Event) -> list[Row]:
-    """What is noted once the message that `block` hides is known: whose it was, and the day it had counted in."""
+def taken_out(created: Event, blocked_ms: int) -> list[Row]:
+    """What is noted once a message hidden at this time is known: whose it was, and the day it had counted in."""
     tenant, _ = stamp_of(created)
-    written = create_write_time(block.time)
     return [
-        _note(tables.NOTE_BLOCKED, written, to_ms(block.time), created),
-        dirty(tenant, to_ms(created.time), to_ms(block.time)),
+        _note(tables.NOTE_BLOCKED, blocked_ms * 1000, blocked_ms, created),
+        dirty(tenant, to_ms(created.time), blocked_ms),
     ]
 
 

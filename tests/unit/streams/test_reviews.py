@@ -1,5 +1,6 @@
 """What decisions become in the router, and which cells they end in."""
 
+import copy
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -77,8 +78,8 @@ def to(routed: Routed, topic: str) -> list[Output]:
     return [output for output in routed.outputs if output.topic == f"t-{topic}"]
 
 
-def decided(verb: Verb, **fields: Any) -> Routed:
-    return route(msgspec.json.encode(decision(verb, **fields)))
+def decided(verb: Verb, one: Event | None = None, **fields: Any) -> Routed:
+    return route(msgspec.json.encode(decision(verb, one, **fields)))
 
 
 # The router
@@ -236,15 +237,28 @@ def test_a_release_is_created_in_its_place_and_leaves_its_marks() -> None:
     assert b"nitro" not in trail["decision"].encode()
 
 
+@pytest.mark.parametrize("id", [event().id, "slack-1"], ids=["timed", "foreign"])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_hiding_wins_in_whatever_order_it_is_decided_and_written(order: tuple[int, ...]) -> None:
+def test_hiding_wins_in_whatever_order_it_is_decided_and_written(order: tuple[int, ...], id: str) -> None:
     store = LastWriteWins()
-    routed = [decided(Verb.RELEASE), decided(Verb.REJECT), decided(Verb.BLOCK)]
-    for number in (*order, *order):  # a replay
+    late = DECIDED + timedelta(minutes=30)
+    one = event(id=id)
+    routed = [
+        decided(Verb.RELEASE, one=one),
+        decided(Verb.REJECT, one=one),
+        decided(Verb.BLOCK, one=one, decided_at=late),
+    ]
+    for number in order:
         write_all(store, routed[number])
+    first = copy.deepcopy(store.rows("user_reviews"))
+    for number in order:  # a replay
+        write_all(store, routed[number])
+    assert store.rows("user_reviews") == first
     row = message(store)
-    assert row["blocked_at"] == to_ms(DECIDED)
+    assert row["blocked_at"] == to_ms(late)
     assert row["envelope"]
+    (user,) = store.rows("user_reviews").values()
+    assert user.keys() == {"released", "rejected", "blocked"}
     (held,) = store.rows("held_messages").values()
     assert {"released", "rejected"} <= held.keys()
     assert len(store.rows("review_decisions")) == 3
