@@ -237,12 +237,12 @@ def test_a_release_is_created_in_its_place_and_leaves_its_marks() -> None:
     assert b"nitro" not in trail["decision"].encode()
 
 
-@pytest.mark.parametrize("id", [event().id, "slack-1"], ids=["timed", "foreign"])
+@pytest.mark.parametrize("name", [event().id, "slack-1"], ids=["timed", "foreign"])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_hiding_wins_in_whatever_order_it_is_decided_and_written(order: tuple[int, ...], id: str) -> None:
+def test_hiding_wins_in_whatever_order_it_is_decided_and_written(order: tuple[int, ...], name: str) -> None:
     store = LastWriteWins()
     late = DECIDED + timedelta(minutes=30)
-    one = event(id=id)
+    one = event(id=name)
     routed = [
         decided(Verb.RELEASE, one=one),
         decided(Verb.REJECT, one=one),
