@@ -1,6 +1,7 @@
 """`daily`: what a community did on one calendar day, exactly, in all and by channel, person and hour."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
@@ -93,7 +94,7 @@ COLUMNS: Final = (
 RANKED: Final = ("sent", "reactions")
 
 
-def daily(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+def daily(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataFrame:
     """(tenant, section, key) and `COLUMNS`; what is only known of a tenant as a whole is null elsewhere."""
     counts, flags = _counts(), _flags()
     events = facts.moderated(facts.happened(tables, span)).where(~fn.col("is_bot"))

@@ -23,7 +23,10 @@ REMOVALS: Final = frozenset({MESSAGE_BLOCKED, MESSAGE_DELETED})
 #: Copies of one event may carry different corrected times, and so stand in different days: as a rule beside each other.
 #: If the client's clock was far off at its first try and was set since, they may be further apart, and then both count.
 APART: Final = timedelta(days=1)
-_KEPT: Final = ("tenant", "id", "type", "time", "channel_id", "message_id", "is_bot", "historical", "late")
+_KEPT: Final = (
+    *("tenant", "id", "type", "time", "channel_id", "thread_id", "message_id", "reply_to", "properties"),
+    *("is_bot", "historical", "late"),
+)
 
 TOTAL: Final = "total"
 CHANNEL: Final = "channel"
@@ -32,11 +35,11 @@ HOUR: Final = "hour"
 
 
 def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
-    """The events and held events of the span: the columns above, author, outcome, hour, `removed` and `taken_down`.
+    """The events and held events that the span reads: the columns above, author, outcome, hour and what removed them.
 
     Of several copies the first received counts, with its time. An hour is its number since the span's start. A message
-    is `removed` when anything in the archive deletes or blocks it, however much later, and `taken_down` if it was
-    blocked. What Hubbub itself writes to the log is nobody's doing and left out.
+    is `removed` when anything in the archive deletes or blocks it, however much later, `taken_down` if it was blocked,
+    and `deleted_at` is when it was first deleted. What Hubbub itself writes to the log is nobody's doing and left out.
     """
     rows = _of_day(tables[EVENTS.name], EVENTS, span, fn.lit("events"))
     if HELD.name in tables:
@@ -106,7 +109,7 @@ def _of_day(rows: DataFrame, table: ArchiveTable, span: Span, outcome: Column) -
         .select(*_KEPT, fn.coalesce("user_id", "anonymous_id").alias("author"), outcome.alias("outcome"), *FIRST)
         .withColumn("copy", fn.row_number().over(order))
         .where(~fn.col("type").isin(sorted(OWN_TYPES)))
-        .where((fn.col("copy") == 1) & (fn.col("time") >= fn.lit(span.start)) & (fn.col("time") < fn.lit(span.end)))
+        .where((fn.col("copy") == 1) & (fn.col("time") >= fn.lit(span.since)) & (fn.col("time") < fn.lit(span.until)))
         .withColumns({name: fn.coalesce(name, fn.lit(False)) for name in ("is_bot", "historical", "late")})
         .drop("copy", *FIRST)
     )
@@ -117,7 +120,11 @@ def _removed(events: DataFrame, span: Span) -> DataFrame:
     return (
         events.where((fn.col("day") >= fn.lit(since)) & fn.col("type").isin(sorted(REMOVALS)))
         .groupBy("tenant", fn.col("message_id").alias("target"))
-        .agg(fn.lit(True).alias("removed"), fn.max(fn.col("type") == MESSAGE_BLOCKED).alias("taken_down"))
+        .agg(
+            fn.lit(True).alias("removed"),
+            fn.max(fn.col("type") == MESSAGE_BLOCKED).alias("taken_down"),
+            fn.min(fn.when(fn.col("type") == MESSAGE_DELETED, fn.col("time"))).alias("deleted_at"),
+        )
     )
 
 

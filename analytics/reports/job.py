@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -28,8 +27,6 @@ from infra.runtime.clock import Clock
 from infra.runtime.settings import Kafka
 
 log = structlog.get_logger("hubbub.reports")
-
-UTC_ZONE: Final = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +73,7 @@ class Job:
             found = self._runs.between(tenant, first, last)
             before |= {(tenant, day): run for (name, day), run in found.items() if name == report.name}
             for day in days(first, last):
-                spans[tenant, day] = Span(day=day, zone=UTC_ZONE if report.calendar == "UTC" else zone)
+                spans[tenant, day] = report.span(day, zone)
         removals = self._removals(snapshot, spans, before)
         due: dict[Span, dict[str, str]] = defaultdict(dict)
         for (tenant, day), span in spans.items():
@@ -84,7 +81,7 @@ class Job:
             why = reason(
                 run,
                 snapshot.extent(span),
-                final=coverage.is_final(span.end),
+                final=coverage.is_final(span.until),
                 removed=_unseen(removals, tenant, span, run),
                 again=again,
             )
@@ -130,7 +127,7 @@ class Job:
         if report.streamed:
             found = list(windows.streamed(self._runs, tenants, span))
             tables[parity.STREAMED] = spark.createDataFrame(found, parity.STREAMED_SCHEMA)
-        rows = counting.shown(report.query(tables, span), report.shapes).collect()
+        rows = counting.shown(report.query(tables, span, plan.coverage.as_of or span.start), report.shapes).collect()
         return counting.documents(
             report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.versions
         )
@@ -161,4 +158,4 @@ def _unseen(removals: Sequence[Removal], tenant: str, span: Span, run: Run | Non
     if run is None or run.as_of is None:
         return False
     as_of = run.as_of
-    return any(r.tenant == tenant and span.contains(r.sent) and is_after(r, as_of) for r in removals)
+    return any(r.tenant == tenant and span.reads(r.sent) and is_after(r, as_of) for r in removals)

@@ -104,6 +104,8 @@ def shown(column: Column, value: Cell) -> str:
     """A cell as it is read."""
     if column.unit == "start" and isinstance(value, str):
         return f"{datetime.fromisoformat(value):%H:%M}"
+    if column.unit == "seconds" and value is not None:
+        return _duration(_amount(value))
     return _number(value)
 
 
@@ -131,6 +133,15 @@ def _day(period: str, *, short: bool = False) -> str:
 def _moment(moment: datetime, zone: str) -> str:
     local = moment.astimezone(ZoneInfo(zone))
     return f"{local.day} {local:%b %Y, %H:%M:%S} {local:%Z}"
+
+
+def _duration(seconds: float) -> str:
+    """Its two largest units: 42 s, 3 min 7 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _number(value: Any) -> str:

@@ -6,6 +6,7 @@ came in time.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from pyspark.sql import DataFrame, Window
@@ -78,7 +79,7 @@ COLUMNS: Final = (
 )
 
 
-def parity(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+def parity(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataFrame:
     """(tenant, section, key) and `COLUMNS`: a row a metric, and a total with `off` and `compared`."""
     whole, channel = fn.col("channel_id") == "", fn.col("channel_id") != ""
     metrics = (

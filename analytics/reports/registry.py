@@ -5,17 +5,21 @@ Another report of this shape is one entry here, a function from DataFrame to Dat
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
+from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame
 
-from analytics.reports import daily, facts, parity
+from analytics.reports import daily, facts, parity, response_times
 from analytics.reports.spans import Span
 from infra.contracts.archive import EVENTS, HELD, ArchiveTable
 from infra.contracts.reports import Column
 
-#: Tables by name and the day → rows (tenant, section, key, and each column).
-Query = Callable[[Mapping[str, DataFrame], Span], DataFrame]
+#: Tables by name, the day, and the moment before which everything is archived → rows (tenant, section, key, and each
+#: column).
+Query = Callable[[Mapping[str, DataFrame], Span, datetime], DataFrame]
+_UTC: Final = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,15 @@ class Report:
     """Whether the query also reads the streamed windows."""
     as_windows: bool = False
     """Whether the measures of a UTC day are also published as its exact windows."""
+    before: timedelta = timedelta(0)
+    after: timedelta = timedelta(0)
+    """How much before and after a day is read to know it."""
+    rule: str = ""
+    """What its reader has to know of how it is counted."""
+
+    def span(self, day: date, zone: ZoneInfo) -> Span:
+        """One of its days, for a tenant in this zone."""
+        return Span(day=day, zone=_UTC if self.calendar == "UTC" else zone, before=self.before, after=self.after)
 
 
 _OF_CHANNEL: Final = (
@@ -118,6 +131,60 @@ REPORTS: Final = {
                 ),
             ),
             as_windows=True,
+        ),
+        Report(
+            name="response-times",
+            title="Response times",
+            meaning="How long people waited for an answer that day, who answered, and who still waits.",
+            calendar="tenant",
+            tables=(EVENTS,),
+            query=response_times.response_times,
+            columns=response_times.COLUMNS,
+            headline=("median", "p90", "answered_percent", "unanswered", "waiting"),
+            figures=response_times.FIGURES,
+            shapes=(
+                Shape(
+                    name="hours",
+                    section=facts.HOUR,
+                    title="Through the day",
+                    kind="series",
+                    key="start",
+                    columns=("waits", "unanswered"),
+                ),
+                Shape(
+                    name="answerers",
+                    section=facts.PERSON,
+                    title="Who answered",
+                    kind="ranking",
+                    key="user",
+                    columns=("answered", "median"),
+                    order=("answered",),
+                    most=10,
+                ),
+                Shape(
+                    name="unanswered",
+                    section=response_times.WAIT,
+                    title="Without an answer",
+                    kind="table",
+                    key="message",
+                    columns=("channel", "author", "since", "waited"),
+                    order=("waited",),
+                    most=200,
+                ),
+                Shape(
+                    name="channels",
+                    section=facts.CHANNEL,
+                    title="Every channel",
+                    kind="table",
+                    key="channel",
+                    columns=("waits", "answered", "unanswered", "waiting", "answered_percent", "median", "p90"),
+                    order=("waits",),
+                    most=2_000,
+                ),
+            ),
+            rule=response_times.RULE,
+            before=response_times.BEFORE,
+            after=response_times.AFTER,
         ),
         Report(
             name="parity",

@@ -1,5 +1,6 @@
 """An archive of a few seeded days, written as Delta tables, and what a recount in plain Python makes of it."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -111,7 +112,7 @@ def _row(table: ArchiveTable, event: Event, outcome: str) -> tuple[Any, ...]:
     values = {
         **{name: getattr(event, name, None) for name in table.names},
         "day": (event.time.astimezone(UTC).date() - date(1970, 1, 1)).days,
-        "properties": None,
+        "properties": json.dumps(event.properties) if event.properties else None,
         "context": None,
     }
     if table is archive.HELD:

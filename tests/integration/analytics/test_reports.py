@@ -42,12 +42,13 @@ class Place:
             t.name: counting.read(self.spark, self.reader.root, t, versions[t.name], ["acme", "other"])
             for t in report.tables
         }
-        counted = counting.shown(report.query({**tables, **(more or {})}, span), report.shapes)
+        as_of = span.until + timedelta(hours=1)
+        counted = counting.shown(report.query({**tables, **(more or {})}, span, as_of), report.shapes)
         return [row.asDict() for row in counted.collect()]
 
     def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
         versions = Snapshot(self.reader, REPORTS[name].tables).versions
-        later = span.end + timedelta(hours=1)
+        later = span.until + timedelta(hours=1)
         coverage = Coverage(as_of=later, at=later)
         (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
         return document
@@ -185,6 +186,86 @@ def test_a_block_takes_edits_away_on_their_own_day_and_a_delete_does_not(place: 
     assert (removal.tenant, removal.sent) == ("acme", later)
     after = place.document("daily", edited).figures
     assert [(f["edited"], f["blocked"]) for f in (before, after)] == [(1, 0), (0, 1)]
+
+
+def sections_of(document: Document) -> dict[str, list[dict[str, Any]]]:
+    return {section.name: list(section.rows) for section in document.sections}
+
+
+def test_response_times_are_those_of_the_conversations(place: Place) -> None:
+    minute = timedelta(minutes=1)
+
+    def said(
+        number: int, minutes: float, who: str, channel: str = "help", outcome: str = "events", **more: Any
+    ) -> Fact:
+        return fact(number, NOON + minutes * minute, outcome, user_id=who, channel_id=channel, **more)
+
+    write(
+        place.root,
+        [
+            # Not moved by a follow-up, nor ended by a bot, an edit, a held reply or one taken down: 10 minutes.
+            said(1, 0, "ann"),
+            said(2, 1, "ann"),
+            said(3, 2, "bot", is_bot=True),
+            said(4, 3, "cem", type="message.edited", message_id="e1"),
+            (said(5, 4, "dan")[0], "held"),
+            said(6, 5, "eve"),
+            said(7, 10, "bob"),
+            # Ends the wait of e7, and is itself taken back before an answer.
+            said(8, 12, "ann"),
+            said(9, 13, "ann", type="message.deleted", message_id="e8"),
+            # Another thread is another conversation; a reply that names what it answers leaves the other wait alone.
+            said(10, 0, "fay", thread_id="t"),
+            said(11, 1, "gus", thread_id="t", reply_to="e99"),
+            said(12, 2, "ann", thread_id="t", reply_to="e11"),
+            # Nobody answered within eight hours; where two talk there is a day.
+            said(13, 0, "ann", "quiet"),
+            said(14, 9 * 60, "bob", "quiet"),
+            said(15, 0, "ann", "dm", properties={"channel_type": "direct"}),
+            said(16, 9 * 60, "bob", "dm"),
+            said(17, 30 * 60, "hubbub", type="message.blocked", message_id="e6"),
+        ],
+    )
+    document = place.document("response-times", REPORTS["response-times"].span(DAY, UTC_ZONE))
+    figures, sections = document.figures, sections_of(document)
+    # e1, e7, e10 to e12, e13 to e16: e8 was taken back.
+    assert {n: figures[n] for n in ("waits", "answered", "unanswered", "waiting")} == {
+        "waits": 9,
+        "answered": 4,
+        "unanswered": 5,
+        "waiting": 0,
+    }
+    # 10 min, 2 min, 1 min and 9 h.
+    assert (figures["median"], figures["answered_percent"]) == (360.0, 44.4)
+    assert [figures[n] for n in ("within_1m", "within_5m", "within_15m", "within_8h", "within_24h")] == [1, 1, 1, 0, 1]
+    assert {row["user"]: row["answered"] for row in sections["answerers"]} == {"ann": 2, "bob": 2}
+    waiting = {row["message"]: (row["channel"], row["author"]) for row in sections["unanswered"]}
+    assert waiting["e13"] == ("quiet", "ann")
+    assert set(waiting) == {"e10", "e12", "e13", "e14", "e16"}
+    assert sections["hours"][12]["waits"] == 7
+    assert document.final
+
+
+def test_a_wait_counts_on_the_day_it_began_whenever_it_is_answered(place: Place) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    midnight = datetime(2026, 3, 29, 22, tzinfo=UTC)
+    write(
+        place.root,
+        [
+            fact(1, midnight - timedelta(minutes=30)),
+            fact(2, midnight + timedelta(minutes=10), user_id="ann"),
+            fact(3, midnight + timedelta(minutes=30), user_id="bob"),
+        ],
+    )
+    report = REPORTS["response-times"]
+    day, next_day = report.span(DAY, zone), report.span(DAY + timedelta(days=1), zone)
+    assert (day.end, day.until) == (midnight, midnight + timedelta(hours=24))
+    first, second = place.document("response-times", day), place.document("response-times", next_day)
+    assert (first.figures["waits"], first.figures["median"]) == (1, 3_600.0)
+    assert [row["start"] for row in sections_of(first)["hours"] if row["waits"]] == ["2026-03-29T23:00:00+02:00"]
+    assert (second.figures["waits"], second.figures["unanswered"], second.figures["median"]) == (1, 1, None)
+    (waits,) = sections_of(second)["unanswered"]
+    assert (waits["message"], waits["since"], waits["waited"]) == ("e3", "2026-03-30 00:30:00", 28_800.0)
 
 
 def streamed(delta: SparkSession, rows: list[tuple[Any, ...]]) -> dict[str, DataFrame]:

@@ -27,8 +27,8 @@ def test_a_day_has_the_hours_its_clock_shows(day: str, zone: str, hours: int):
     found = span(day, zone)
     assert len(found.hours()) == hours
     assert found.hours()[0] == found.start
-    assert all(found.contains(hour) for hour in found.hours())
-    assert not found.contains(found.end)
+    assert all(found.reads(hour) for hour in found.hours())
+    assert not found.reads(found.end)
 
 
 def test_a_day_touches_the_archives_days_it_overlaps():
