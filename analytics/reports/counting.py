@@ -27,7 +27,7 @@ def read(spark: SparkSession, root: str, table: ArchiveTable, version: int, tena
 def shown(rows: DataFrame, shapes: Iterable[Shape]) -> DataFrame:
     """The rows that one of the shapes has room for, and in `of` how many there are of their tenant and section."""
     section = Window.partitionBy("tenant", "section")
-    kept = fn.col("section").isin(facts.TOTAL, facts.HOUR)
+    kept = fn.col("section").isin(facts.TOTAL, facts.STEP)
     for shape in shapes:
         order = section.orderBy(*(fn.col(name).desc_nulls_last() for name in shape.order), "key")
         kept |= (fn.col("section") == shape.section) & (fn.row_number().over(order) <= shape.most)
@@ -76,8 +76,8 @@ def documents(
 def _section(shape: Shape, rows: Sequence[Row], columns: Mapping[str, Column], span: Span) -> Section:
     wanted = [columns[name] for name in shape.columns]
     if shape.kind == "series":
-        by_hour = {row["key"]: row for row in rows}
-        keyed = [(start.isoformat(), by_hour.get(str(n), {})) for n, start in enumerate(span.hours())]
+        by_step = {row["key"]: row for row in rows}
+        keyed = [(start.isoformat(), by_step.get(str(n), {})) for n, start in enumerate(span.steps())]
         omitted = 0
     else:
         ordered = sorted(rows, key=lambda row: (*(-(row[name] or 0) for name in shape.order), row["key"]))[: shape.most]
@@ -104,7 +104,7 @@ def _cells(row: Row, columns: Sequence[Column], span: Span) -> dict[str, Cell]:
 def _cell(value: Any, column: Column, span: Span) -> Cell:
     if value is None:
         return None if column.optional else 0
-    if column.unit == "start":
-        return span.hours()[int(value)].isoformat()
+    if column.unit in ("start", "day"):
+        return span.steps()[int(value)].isoformat()
     cell: Cell = value
     return cell

@@ -1,7 +1,7 @@
 """What the archive says of a day, as functions from DataFrame to DataFrame: every report counts from these.
 
-archive ─ happened ─▶ events of the day, each once ─ by_person ─▶ one row a channel, person and hour
-        ─ by_section ─▶ one row for the total, and for each channel, person and hour
+archive ─ happened ─▶ events of the day, each once ─ by_person ─▶ one row a channel, person and step
+        ─ by_section ─▶ one row for the total, and for each channel, person and step
 """
 
 from collections.abc import Mapping
@@ -31,13 +31,14 @@ _KEPT: Final = (
 TOTAL: Final = "total"
 CHANNEL: Final = "channel"
 PERSON: Final = "person"
-HOUR: Final = "hour"
+STEP: Final = "step"
 
 
 def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
-    """The events and held events that the span reads: the columns above, author, outcome, hour and what removed them.
+    """The events and held events that the span reads: the columns above, author, outcome, step and what removed them.
 
-    Of several copies the first received counts, with its time. An hour is its number since the span's start. A message
+    Of several copies the first received counts, with its time. A step is an hour of
+    the span, or a day of one that has several, by its number. A message
     is `removed` when anything in the archive deletes or blocks it, however much later, `taken_down` if it was blocked,
     and `deleted_at` is when it was first deleted. What Hubbub itself writes to the log is nobody's doing and left out.
     """
@@ -52,7 +53,7 @@ def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
         rows.withColumn("target", fn.coalesce("message_id", "id"))
         .join(removed, ["tenant", "target"], "left")
         .withColumns({name: fn.coalesce(name, fn.lit(False)) for name in ("removed", "taken_down")})
-        .withColumn("hour", fn.floor((fn.unix_micros("time") - _micros(span)) / 3_600_000_000).cast("int"))
+        .withColumn("step", step(fn.col("time"), span))
     )
 
 
@@ -63,8 +64,8 @@ def moderated(events: DataFrame) -> DataFrame:
 
 
 def by_person(events: DataFrame, counts: Mapping[str, Column], flags: Mapping[str, Column]) -> DataFrame:
-    """One row a tenant, channel, author and hour: a number for each of `counts`, whether ever for each of `flags`."""
-    return events.groupBy("tenant", "channel_id", "author", "hour").agg(
+    """One row a tenant, channel, author and step: a number for each of `counts`, whether ever for each of `flags`."""
+    return events.groupBy("tenant", "channel_id", "author", "step").agg(
         *(fn.count(fn.when(condition, True)).alias(name) for name, condition in counts.items()),
         *(fn.max(fn.coalesce(condition, fn.lit(False))).alias(name) for name, condition in flags.items()),
     )
@@ -75,14 +76,14 @@ def by_section(
 ) -> DataFrame:
     """(tenant, section, key): the counts added up, and for each flag how many different authors have it.
 
-    Sections are the total, each channel, each hour, and each person who has one of the `ranked` counts.
+    Sections are the total, each channel, each step, and each person who has one of the `ranked` counts.
     """
     ranks = reduce(or_, (fn.col(name) > 0 for name in ranked), fn.lit(False))
     places = fn.array_compact(
         fn.array(
             place(TOTAL, fn.lit("")),
             fn.when(fn.col("channel_id").isNotNull(), place(CHANNEL, fn.col("channel_id"))),
-            place(HOUR, fn.col("hour").cast("string")),
+            place(STEP, fn.col("step").cast("string")),
             fn.when(ranks, place(PERSON, fn.col("author"))),
         )
     )
@@ -94,6 +95,14 @@ def by_section(
             *(fn.count_distinct(fn.when(fn.col(name), fn.col("author"))).alias(name) for name in flags),
         )
     )
+
+
+def step(moment: Column, span: Span) -> Column:
+    """The number of the step that a moment lies in, less than 0 before the span."""
+    if span.count > 1:
+        return fn.date_diff(fn.to_date(fn.from_utc_timestamp(moment, span.zone.key)), fn.lit(span.day))
+    start = fn.lit(int(span.start.timestamp()) * 1_000_000)
+    return fn.floor((fn.unix_micros(moment) - start) / 3_600_000_000).cast("int")
 
 
 def place(section: str, key: Column) -> Column:
@@ -126,7 +135,3 @@ def _removed(events: DataFrame, span: Span) -> DataFrame:
             fn.min(fn.when(fn.col("type") == MESSAGE_DELETED, fn.col("time"))).alias("deleted_at"),
         )
     )
-
-
-def _micros(span: Span) -> Column:
-    return fn.lit(int(span.start.timestamp()) * 1_000_000)

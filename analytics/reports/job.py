@@ -1,6 +1,6 @@
-"""Makes a report for a range of days: what is due, one day after the other, each stored before the next begins.
+"""Makes a report for a range of days: what is due, one period after the other, each stored before the next begins.
 
-Killed at any moment, it goes on with the day it was at.
+Killed at any moment, it goes on with the period it was at.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from analytics.reports.registry import Report
 from analytics.reports.runs import Run, Runs, next_revision, reason
 from analytics.reports.sheet import sheet
 from analytics.reports.snapshot import Removal, Snapshot, is_after
-from analytics.reports.spans import Span, days
+from analytics.reports.spans import Span
 from infra.contracts.reports import Document, Format
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.clock import Clock
@@ -31,7 +31,7 @@ log = structlog.get_logger("hubbub.reports")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One day to be counted for tenants of one time zone, and why."""
+    """One period to be counted for tenants of one time zone, and why."""
 
     span: Span
     tenants: Mapping[str, str]
@@ -64,16 +64,16 @@ class Job:
     def plan(
         self, report: Report, first: date, last: date, tenants: Mapping[str, ZoneInfo], *, again: bool = False
     ) -> Plan:
-        """What is due in these days, both included."""
+        """What is due of the periods that these days, both included, lie in."""
         snapshot = Snapshot(self._reader, report.tables)
         coverage = measure(self._kafka, snapshot.archived(self._kafka), self._clock.now())
         before: dict[tuple[str, date], Run] = {}
         spans: dict[tuple[str, date], Span] = {}
         for tenant, zone in tenants.items():
-            found = self._runs.between(tenant, first, last)
+            periods = report.spans(first, last, zone)
+            found = self._runs.between(tenant, periods[0].day, periods[-1].day)
             before |= {(tenant, day): run for (name, day), run in found.items() if name == report.name}
-            for day in days(first, last):
-                spans[tenant, day] = report.span(day, zone)
+            spans |= {(tenant, span.day): span for span in periods}
         removals = self._removals(snapshot, spans, before)
         due: dict[Span, dict[str, str]] = defaultdict(dict)
         for (tenant, day), span in spans.items():

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame
 
-from analytics.reports import daily, facts, parity, response_times
-from analytics.reports.spans import Span
+from analytics.reports import activity, daily, facts, parity, response_times
+from analytics.reports.spans import Grain, Span, starting
 from infra.contracts.archive import EVENTS, HELD, ArchiveTable
 from infra.contracts.reports import Column
 
@@ -26,7 +26,7 @@ _UTC: Final = ZoneInfo("UTC")
 class Shape:
     """A list of the report, made from the rows that the query gives this `section`. See `reports.Section`.
 
-    Ordered by the columns in `order`, the largest first, then by key; a series is ordered by its hours. Lists of the
+    Ordered by the columns in `order`, the largest first, then by key; a series is ordered by its steps. Lists of the
     same section are in the same order.
     """
 
@@ -38,12 +38,12 @@ class Shape:
     columns: tuple[str, ...]
     order: tuple[str, ...] = ()
     most: int = 0
-    """Rows at most; a series has all its hours."""
+    """Rows at most; a series has all its steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One report of one day. Its period is a calendar day of the tenant, or a UTC day as windows have it."""
+    """One report of one period: a calendar day, week or month of the tenant, or a UTC day as windows have it."""
 
     name: str
     title: str
@@ -55,27 +55,105 @@ class Report:
     headline: tuple[str, ...]
     """The figures shown first."""
     figures: tuple[str, ...]
-    """Columns of the total, in the order they are shown. One whose unit is `start` is the number of an hour."""
+    """Columns of the total, in the order they are shown. One whose unit is `start` or `day` is the number of a step."""
     shapes: tuple[Shape, ...]
     streamed: bool = False
     """Whether the query also reads the streamed windows."""
     as_windows: bool = False
     """Whether the measures of a UTC day are also published as its exact windows."""
+    grain: Grain = "day"
     before: timedelta = timedelta(0)
     after: timedelta = timedelta(0)
-    """How much before and after a day is read to know it."""
+    """How much before and after a period is read to know it."""
     rule: str = ""
     """What its reader has to know of how it is counted."""
 
-    def span(self, day: date, zone: ZoneInfo) -> Span:
-        """One of its days, for a tenant in this zone."""
-        return Span(day=day, zone=_UTC if self.calendar == "UTC" else zone, before=self.before, after=self.after)
+    def spans(self, first: date, last: date, zone: ZoneInfo) -> list[Span]:
+        """The periods that these days, both included, lie in, for a tenant in this zone."""
+        zone = _UTC if self.calendar == "UTC" else zone
+        return [
+            Span(day=day, zone=zone, count=count, before=self.before, after=self.after)
+            for day, count in starting(self.grain, first, last)
+        ]
 
 
 _OF_CHANNEL: Final = (
     *("sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"),
     *("active", "contributors", "present", "messages_per_sender"),
 )
+
+
+_TOP_CHANNELS: Final = Shape(
+    name="top_channels",
+    section=facts.CHANNEL,
+    title="Top channels",
+    kind="ranking",
+    key="channel",
+    columns=("sent", "reactions", "contributors"),
+    order=daily.RANKED,
+    most=10,
+)
+_TOP_USERS: Final = Shape(
+    name="top_users",
+    section=facts.PERSON,
+    title="Top people",
+    kind="ranking",
+    key="user",
+    columns=daily.RANKED,
+    order=daily.RANKED,
+    most=10,
+)
+_CHANNELS: Final = Shape(
+    name="channels",
+    section=facts.CHANNEL,
+    title="Every channel",
+    kind="table",
+    key="channel",
+    columns=_OF_CHANNEL,
+    order=daily.RANKED,
+    most=2_000,
+)
+
+
+def _of_days(name: str, title: str, grain: Grain) -> Report:
+    """What was done in the days of a week or of a month."""
+    return Report(
+        name=name,
+        title=title,
+        meaning=f"What the community did in one calendar {grain}, and how many came how often, from the archive.",
+        calendar="tenant",
+        tables=(EVENTS, HELD),
+        query=activity.activity,
+        columns=activity.COLUMNS,
+        headline=("sent", "active", "contributors", "mean_dau", "stickiness"),
+        figures=activity.FIGURES,
+        shapes=(
+            Shape(
+                name="days",
+                section=facts.STEP,
+                title="Day by day",
+                kind="series",
+                key="day",
+                columns=("sent", "dau", "wau", "mau"),
+            ),
+            Shape(
+                name="active_days",
+                section=activity.ACTIVE_DAYS,
+                title="People by the days they came",
+                kind="table",
+                key="days",
+                columns=("people",),
+                most=31,
+            ),
+            _TOP_CHANNELS,
+            _TOP_USERS,
+            _CHANNELS,
+        ),
+        grain=grain,
+        before=activity.BEFORE,
+        rule=activity.RULE,
+    )
+
 
 REPORTS: Final = {
     report.name: report
@@ -93,45 +171,20 @@ REPORTS: Final = {
             shapes=(
                 Shape(
                     name="hours",
-                    section=facts.HOUR,
+                    section=facts.STEP,
                     title="Through the day",
                     kind="series",
                     key="start",
                     columns=("sent", "reactions", "active"),
                 ),
-                Shape(
-                    name="top_channels",
-                    section=facts.CHANNEL,
-                    title="Top channels",
-                    kind="ranking",
-                    key="channel",
-                    columns=("sent", "reactions", "contributors"),
-                    order=daily.RANKED,
-                    most=10,
-                ),
-                Shape(
-                    name="top_users",
-                    section=facts.PERSON,
-                    title="Top people",
-                    kind="ranking",
-                    key="user",
-                    columns=daily.RANKED,
-                    order=daily.RANKED,
-                    most=10,
-                ),
-                Shape(
-                    name="channels",
-                    section=facts.CHANNEL,
-                    title="Every channel",
-                    kind="table",
-                    key="channel",
-                    columns=_OF_CHANNEL,
-                    order=daily.RANKED,
-                    most=2_000,
-                ),
+                _TOP_CHANNELS,
+                _TOP_USERS,
+                _CHANNELS,
             ),
             as_windows=True,
         ),
+        _of_days("weekly", "Weekly report", "week"),
+        _of_days("monthly", "Monthly report", "month"),
         Report(
             name="response-times",
             title="Response times",
@@ -145,7 +198,7 @@ REPORTS: Final = {
             shapes=(
                 Shape(
                     name="hours",
-                    section=facts.HOUR,
+                    section=facts.STEP,
                     title="Through the day",
                     kind="series",
                     key="start",

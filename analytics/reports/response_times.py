@@ -114,7 +114,7 @@ def response_times(tables: Mapping[str, DataFrame], span: Span, as_of: datetime)
         fn.array(
             facts.place(facts.TOTAL, fn.lit("")),
             facts.place(facts.CHANNEL, fn.col("channel_id")),
-            facts.place(facts.HOUR, fn.col("hour").cast("string")),
+            facts.place(facts.STEP, fn.col("step").cast("string")),
             fn.when(answered, facts.place(facts.PERSON, fn.col("answerer"))),
             fn.when(~answered, facts.place(WAIT, fn.col("id"))),
         )
@@ -145,7 +145,7 @@ def response_times(tables: Mapping[str, DataFrame], span: Span, as_of: datetime)
 
 
 def _waits(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataFrame:
-    """A row for each wait that began on the day: the fields of `_WAITS`, and where, in which hour and how long."""
+    """A row for each wait that began on the day: the fields of `_WAITS`, and where, in which step and how long."""
     direct = fn.get_json_object("properties", "$.channel_type") == "direct"
     said = facts.moderated(facts.happened(tables, span)).where(
         (fn.col("type") == MESSAGE_SENT)
@@ -175,7 +175,7 @@ def _waits(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Data
         )
         .select("tenant", "channel_id", "direct", fn.inline(conversation("lines", "direct")))
         .where((opened >= fn.lit(span.start)) & (opened < fn.lit(span.end)))
-        .withColumn("hour", fn.floor((fn.col("opened") - _micros(span.start)) / 3_600_000_000).cast("int"))
+        .withColumn("step", facts.step(opened, span))
         .withColumn("since", fn.date_format(fn.from_utc_timestamp(opened, span.zone.key), "yyyy-MM-dd HH:mm:ss"))
         .withColumn("waited", fn.when(fn.col("end") == End.OPEN.value, so_far).otherwise(given_up))
     )

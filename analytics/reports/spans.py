@@ -1,22 +1,28 @@
-"""The calendar day a report is about: as moments, as hours, and as the archive's days it is read from."""
+"""The calendar period a report is about: as moments, as steps, and as the archive's days it is read from."""
 
+from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
+
+#: A week begins on Monday.
+Grain = Literal["day", "week", "month"]
 
 _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """One calendar day in a time zone: 23 or 25 hours where the clocks change.
+    """One or more calendar days in a time zone, from `day` on: of 23 or 25 hours where the clocks change.
 
-    `before` and `after` are how much beyond it has to be read to know the day.
+    `before` and `after` are how much beyond them has to be read to know them.
     """
 
     day: date
     zone: ZoneInfo
+    count: int = 1
     before: timedelta = timedelta(0)
     after: timedelta = timedelta(0)
 
@@ -26,7 +32,7 @@ class Span:
 
     @property
     def end(self) -> datetime:
-        return self._midnight(self.day + timedelta(days=1))
+        return self._midnight(self.day + timedelta(days=self.count))
 
     @property
     def since(self) -> datetime:
@@ -35,7 +41,7 @@ class Span:
 
     @property
     def until(self) -> datetime:
-        """Until when it is read, exclusive: before this moment is over, the day can still change."""
+        """Until when it is read, exclusive: before this moment is over, it can still change."""
         return self.end + self.after
 
     @property
@@ -43,8 +49,10 @@ class Span:
         """The first and the last UTC day of what is read."""
         return self.since.date(), (self.until - timedelta(microseconds=1)).date()
 
-    def hours(self) -> list[datetime]:
-        """The start of each hour since midnight, in the zone."""
+    def steps(self) -> list[datetime]:
+        """The start of each step of a series, in the zone: of one day its hours since midnight, of several each day."""
+        if self.count > 1:
+            return [self._midnight(self.day + timedelta(days=n)).astimezone(self.zone) for n in range(self.count)]
         count = -((self.start - self.end) // _HOUR)
         return [(self.start + n * _HOUR).astimezone(self.zone) for n in range(count)]
 
@@ -55,6 +63,20 @@ class Span:
     def _midnight(self, day: date) -> datetime:
         # Where midnight is skipped this is the moment of the change, which is when that day begins.
         return datetime.combine(day, time.min, self.zone).astimezone(UTC)
+
+
+def starting(grain: Grain, first: date, last: date) -> Iterator[tuple[date, int]]:
+    """The calendar periods that these days, both included, lie in: the first day of each, and how many days it has."""
+    day = first
+    while day <= last:
+        if grain == "month":
+            start = day.replace(day=1)
+            count = monthrange(day.year, day.month)[1]
+        else:
+            start = day - timedelta(days=day.weekday()) if grain == "week" else day
+            count = 7 if grain == "week" else 1
+        yield start, count
+        day = start + timedelta(days=count)
 
 
 def days(first: date, last: date) -> Iterator[date]:

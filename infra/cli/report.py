@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Which: daily, response-times, parity.")],
+    name: Annotated[str, typer.Argument(help="Which: daily, weekly, monthly, response-times, parity.")],
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; yesterday unless given.")
     ] = None,
@@ -52,13 +52,13 @@ def report(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant; every one unless given.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.TABLE,
     out: Annotated[Path | None, typer.Option(help="Write it to this file instead.", dir_okay=False)] = None,
-    again: Annotated[bool, typer.Option("--again", help="Count finished days once more.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Count finished periods once more.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a report of each day, where it is not made yet, and print it.
+    """Make a report of each day, week or month, where it is not made yet, and print it.
 
-    A day is counted again when the archive has more of it; a killed report goes on where it stopped. Of `parity`, exit
-    1 if a final day has a metric that is off.
+    A period is counted again when the archive has more of it; a killed report goes on where it stopped. Of `parity`,
+    exit 1 if a final day has a metric that is off.
     """
     from analytics.reports.registry import REPORTS
 
@@ -71,7 +71,6 @@ def report(
     kafka, cassandra = running_addresses() or (Kafka(), Cassandra())
     tenants = _zones(kafka, tenant)
     with _job(kafka, cassandra) as (job, runs):
-        from analytics.reports.spans import days
         from ingest.progress import bar
 
         plan = job.plan(REPORTS[name], since, until, tenants, again=again)
@@ -79,7 +78,11 @@ def report(
             for done, _ in enumerate(job.make(plan), start=1):
                 if progress is not None:
                     progress(done, len(plan.tasks))
-        documents = [runs.document(one, name, day) for one in tenants for day in days(since, until)]
+        documents = [
+            runs.document(one, name, span.day)
+            for one, zone in tenants.items()
+            for span in REPORTS[name].spans(since, until, zone)
+        ]
     _print(documents, Form.JSON if as_json else form, out)
     made = sum(len(task.tenants) for task in plan.tasks)
     note(f"{name}: {made} counted, {len(documents) - made} as they were")

@@ -99,6 +99,39 @@ def test_daily_is_what_a_recount_finds(lived_in: Place, days: list[Fact], tenant
     assert figures["peak_sent"] == hours.rows[peak]["sent"]
 
 
+@pytest.mark.parametrize("name", ["weekly", "monthly"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_a_week_and_a_month_are_what_a_recount_finds(lived_in: Place, days: list[Fact], name: str, zone: str) -> None:
+    (span,) = REPORTS[name].spans(DAY, DAY, ZoneInfo(zone))
+    expected = recount(days, "acme", span)
+    document = lived_in.document(name, span)
+    figures, sections = document.figures, sections_of(document)
+    assert {n: figures[n] for n in NUMBERS | PEOPLE if figures[n]} == expected["total"][""]
+    assert {str(row["channel"]): {n: row[n] for n in NUMBERS | PEOPLE if row[n]} for row in sections["channels"]} == (
+        expected["channel"]
+    )
+    rolling = {"dau": 1, "wau": 7, "mau": 30}
+    rates = []
+    for n, row in enumerate(sections["days"]):
+        day = span.day + timedelta(days=n)
+        assert row["day"].startswith(day.isoformat())
+        found = {
+            of: recount(days, "acme", Span(day=day - timedelta(days=back - 1), zone=span.zone, count=back))
+            for of, back in rolling.items()
+        }
+        people = {of: counted["total"].get("", {}).get("active", 0) for of, counted in found.items()}
+        assert {of: row[of] for of in rolling} == people
+        assert row["sent"] == found["dau"]["total"].get("", {}).get("sent", 0)
+        rates += [people["dau"] / people["mau"]] if people["mau"] else []
+    assert figures["mean_dau"] == round(sum(row["dau"] for row in sections["days"]) / span.count, 1)
+    assert figures["stickiness"] == pytest.approx(100 * sum(rates) / len(rates), abs=0.05)
+    came = {int(row["days"]): row["people"] for row in sections["active_days"]}
+    assert sum(came.values()) == figures["active"]
+    assert sum(n * people for n, people in came.items()) == sum(row["dau"] for row in sections["days"])
+    peak = max(sections["days"], key=lambda row: row["sent"])
+    assert (figures["peak_day"], figures["peak_sent"]) == (peak["day"], peak["sent"])
+
+
 def test_the_first_copy_counts_on_its_own_day(place: Place) -> None:
     midnight = datetime(2026, 3, 30, tzinfo=UTC)
     first, _ = fact(1, midnight - timedelta(seconds=1), received_at=midnight + timedelta(seconds=1))
@@ -226,7 +259,8 @@ def test_response_times_are_those_of_the_conversations(place: Place) -> None:
             said(17, 30 * 60, "hubbub", type="message.blocked", message_id="e6"),
         ],
     )
-    document = place.document("response-times", REPORTS["response-times"].span(DAY, UTC_ZONE))
+    (span,) = REPORTS["response-times"].spans(DAY, DAY, UTC_ZONE)
+    document = place.document("response-times", span)
     figures, sections = document.figures, sections_of(document)
     # e1, e7, e10 to e12, e13 to e16: e8 was taken back.
     assert {n: figures[n] for n in ("waits", "answered", "unanswered", "waiting")} == {
@@ -257,8 +291,7 @@ def test_a_wait_counts_on_the_day_it_began_whenever_it_is_answered(place: Place)
             fact(3, midnight + timedelta(minutes=30), user_id="bob"),
         ],
     )
-    report = REPORTS["response-times"]
-    day, next_day = report.span(DAY, zone), report.span(DAY + timedelta(days=1), zone)
+    day, next_day = REPORTS["response-times"].spans(DAY, DAY + timedelta(days=1), zone)
     assert (day.end, day.until) == (midnight, midnight + timedelta(hours=24))
     first, second = place.document("response-times", day), place.document("response-times", next_day)
     assert (first.figures["waits"], first.figures["median"]) == (1, 3_600.0)

@@ -45,7 +45,7 @@ def daily(
     span = Span(day=day, zone=ZoneInfo(zone))
     random = Random(seed)
     size = 1 + 0.25 * (day.weekday() >= 5) + random.uniform(-0.1, 0.1)
-    hours = [_row("hour", str(n), round(size * _busy(n) * random.uniform(0.85, 1.15)), random) for n in range(24)]
+    hours = [_row("step", str(n), round(size * _busy(n) * random.uniform(0.85, 1.15)), random) for n in range(24)]
     total = _row("total", "", sum(row["sent"] for row in hours), random)
     rows = [
         *hours,

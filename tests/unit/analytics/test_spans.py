@@ -1,11 +1,11 @@
 """Calendar days where clocks change, and the archive's days they touch."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics.reports.spans import Span, days
+from analytics.reports.spans import Span, days, starting
 
 
 def span(day: str, zone: str) -> Span:
@@ -25,9 +25,9 @@ def span(day: str, zone: str) -> Span:
 )
 def test_a_day_has_the_hours_its_clock_shows(day: str, zone: str, hours: int):
     found = span(day, zone)
-    assert len(found.hours()) == hours
-    assert found.hours()[0] == found.start
-    assert all(found.reads(hour) for hour in found.hours())
+    assert len(found.steps()) == hours
+    assert found.steps()[0] == found.start
+    assert all(found.reads(hour) for hour in found.steps())
     assert not found.reads(found.end)
 
 
@@ -56,3 +56,18 @@ def test_a_range_includes_both_ends():
 
 def test_a_day_starts_at_local_midnight():
     assert span("2026-03-14", "Asia/Kathmandu").start == datetime(2026, 3, 13, 18, 15, tzinfo=UTC)
+
+
+def test_periods_are_those_that_the_days_lie_in():
+    first, last = date(2026, 2, 27), date(2026, 3, 2)
+    assert list(starting("day", first, last)) == [(day, 1) for day in days(first, last)]
+    assert list(starting("week", first, last)) == [(date(2026, 2, 23), 7), (date(2026, 3, 2), 7)]
+    assert list(starting("month", first, last)) == [(date(2026, 2, 1), 28), (date(2026, 3, 1), 31)]
+
+
+def test_a_month_has_a_step_for_each_day_wherever_the_clocks_change():
+    month = Span(day=date(2026, 3, 1), zone=ZoneInfo("Europe/Berlin"), count=31, before=timedelta(days=30))
+    assert [step.date() for step in month.steps()] == list(days(month.day, date(2026, 3, 31)))
+    assert {step.hour for step in month.steps()} == {0}
+    assert month.end == datetime(2026, 3, 31, 22, tzinfo=UTC)
+    assert month.utc_days == (date(2026, 1, 29), date(2026, 3, 31))
