@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Rows of a list that a terminal shows.
 _ROWS = 20
+#: Reports that stand side by side.
+_BESIDE = 3
 
 
 class Form(StrEnum):
@@ -116,22 +118,36 @@ def _print(documents: Sequence[Document], form: Form, out: Path | None) -> None:
 
 
 def _tables(documents: Sequence[Document]) -> None:
-    """The figures of each report as one row, then its lists."""
+    """The figures of each report, then its lists."""
     from analytics.reports.page import key_of, shown, state_of
 
     columns = {column.name: column for column in documents[0].columns}
-    figures = [columns[name] for name in documents[0].figures]
-    print_table(
-        ("DAY", "TENANT", "STATE", "AS OF", *(column.label.upper() for column in figures)),
-        [
-            (
-                *(document.period, document.tenant, state_of(document)[0]),
-                "" if document.as_of is None else f"{document.as_of:%Y-%m-%d %H:%MZ}",
-                *(shown(column, document.figures[column.name]) for column in figures),
-            )
-            for document in documents
-        ],
-    )
+    facts: Mapping[str, Callable[[Document], str]] = {
+        "AS OF": lambda document: "" if document.as_of is None else f"{document.as_of:%Y-%m-%d %H:%MZ}",
+        "STATE": lambda document: state_of(document)[0],
+    }
+    # A few are compared side by side; of many the first figures have to do, a line each.
+    if len(documents) <= _BESIDE:
+        figures = [columns[name] for name in documents[0].figures]
+        print_table(
+            ("", *(f"{document.period} {document.tenant}" for document in documents)),
+            [
+                *((label, *map(fact, documents)) for label, fact in facts.items()),
+                *((c.label, *(shown(c, document.figures[c.name]) for document in documents)) for c in figures),
+            ],
+        )
+    else:
+        figures = [columns[name] for name in documents[0].headline]
+        print_table(
+            ("DAY", "TENANT", *facts, *(column.label.upper() for column in figures)),
+            [
+                (
+                    *(document.period, document.tenant, *(fact(document) for fact in facts.values())),
+                    *(shown(column, document.figures[column.name]) for column in figures),
+                )
+                for document in documents
+            ],
+        )
     for document in documents:
         for section in document.sections:
             rows = section.rows[:_ROWS] if section.kind != "series" else section.rows

@@ -69,15 +69,24 @@ def lines(text: str) -> Sequence[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_a_table_has_a_line_a_day_and_the_lists_after_it(made):
+def test_a_table_has_days_side_by_side_and_the_lists_after_it(made):
     done = made.run("daily", *RANGE)
     assert done.exit_code == 0
-    figures = daily(date(2026, 3, 13), tenant="acme").figures
-    assert any(line.startswith("2026-03-13 acme final 2026-03-15 01:17Z") for line in lines(done.stdout))
-    assert f"{figures['sent']:,}" in done.stdout
+    sent = [f"{daily(date(2026, 3, day), tenant='acme').figures['sent']:,}" for day in (13, 14)]
+    printed = lines(done.stdout)
+    assert printed[0] == "2026-03-13 acme 2026-03-14 acme"
+    assert printed[2] == "STATE final final"
+    assert f"Messages {sent[0]} {sent[1]}" in printed
     assert "2026-03-14 acme: top channels" in done.stdout
     assert "daily: 1 counted, 1 as they were" in done.stderr
     assert made.asked["last"] == date(2026, 3, 14)
+
+
+def test_many_days_have_a_line_each_with_the_first_figures(made):
+    done = made.run("daily", "--from", "2026-03-10", "--to", "2026-03-14")
+    (line,) = (line for line in lines(done.stdout) if line.startswith("2026-03-13 acme 2026"))
+    figures = daily(date(2026, 3, 13), tenant="acme").figures
+    assert line.startswith(f"2026-03-13 acme 2026-03-15 01:17Z final {figures['sent']:,} {figures['active']:,}")
 
 
 def test_json_and_csv_are_for_scripts(made):
