@@ -160,7 +160,8 @@ ADD_BUCKET_EPOCH: Final = _s(
 
 # Review. `released`, `rejected` and `decision` are the JSON of a `review.Entry`; of several that are the same the first
 # counts. A user's row is one of their events, by the UTC day it was received: what a rule did to it, and when a
-# moderator released, rejected or blocked it. A dirty day's numbers changed after the fact, last at `marked_at`.
+# moderator released, rejected or blocked it. A dirty day's numbers changed after the fact, last at
+# `marked_at`, and what is left of its messages at `removed_at`.
 RELEASE_HELD: Final = _s(
     "release_held",
     "UPDATE held_messages USING TIMESTAMP ? SET released = ? WHERE tenant = ? AND day = ? AND held_id = ?",
@@ -188,7 +189,10 @@ USER_REVIEWS: Final = _s(
 MARK_DIRTY: Final = _s(
     "mark_dirty", "UPDATE dirty_days USING TIMESTAMP ? SET marked_at = ? WHERE tenant = ? AND day = ?"
 )
-DIRTY_DAYS: Final = _s("dirty_days", "SELECT day, marked_at FROM dirty_days WHERE tenant = ?")
+MARK_REMOVED: Final = _s(
+    "mark_removed", "UPDATE dirty_days USING TIMESTAMP ? SET removed_at = ? WHERE tenant = ? AND day = ?"
+)
+DIRTY_DAYS: Final = _s("dirty_days", "SELECT day, marked_at, removed_at FROM dirty_days WHERE tenant = ?")
 
 # Metrics. The columns follow the registry's measures.
 _MEASURES = (*(m.name for m in COUNTS), *(c for m in DISTINCTS for c in (m.name, f"{m.name}_sketch")))
