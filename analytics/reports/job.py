@@ -4,7 +4,7 @@ Killed at any moment, it goes on with the period it was at.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -21,10 +21,15 @@ from analytics.reports.runs import Run, Runs, next_revision, reason
 from analytics.reports.sheet import sheet
 from analytics.reports.snapshot import Removal, Snapshot, is_after
 from analytics.reports.spans import Span
+from infra.contracts.archive import ArchiveTable
+from infra.contracts.records import Point
 from infra.contracts.reports import Document, Format
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.clock import Clock
 from infra.runtime.settings import Kafka
+
+#: A tenant, one of its periods, and why it is to be counted.
+Due = tuple[str, Span, str]
 
 log = structlog.get_logger("hubbub.reports")
 
@@ -39,34 +44,62 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The archive as it is looked at once: fixed versions of its tables, and how far they reach."""
+
+    snapshot: Snapshot
+    coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be made of a range, and from what."""
+    """What is to be made, and from what. `before` has the last runs, by tenant and first day."""
 
     report: Report
     tasks: Sequence[Task]
-    snapshot: Snapshot
-    coverage: Coverage
+    view: View
     before: Mapping[tuple[str, date], Run]
 
 
+def plan_of(report: Report, view: View, before: Mapping[tuple[str, date], Run], due: Iterable[Due]) -> Plan:
+    """The periods that are due, oldest first; tenants of one time zone are counted together."""
+    tasks: dict[Span, dict[str, str]] = defaultdict(dict)
+    for tenant, span, why in due:
+        tasks[span][tenant] = why
+    ordered = [Task(span=span, tenants=tasks[span]) for span in sorted(tasks, key=lambda s: (s.day, s.zone.key))]
+    return Plan(report=report, tasks=ordered, view=view, before=before)
+
+
 class Job:
-    """Reports over one archive. `spark` is started when the first day is due."""
+    """Reports over one archive. `spark` is started when the first day is due; `publish` gets corrected minutes."""
 
     def __init__(
-        self, *, runs: Runs, reader: ArchiveReader, kafka: Kafka, clock: Clock, spark: Callable[[], SparkSession]
+        self,
+        *,
+        runs: Runs,
+        reader: ArchiveReader,
+        kafka: Kafka,
+        clock: Clock,
+        spark: Callable[[], SparkSession],
+        publish: Callable[[Point], None],
     ) -> None:
         self._runs = runs
+        self._corrections = windows.Corrections(runs=runs, publish=publish)
         self._reader = reader
         self._kafka = kafka
         self._clock = clock
         self._spark = spark
 
+    def look(self, tables: Sequence[ArchiveTable]) -> View:
+        """The archive as it is now. Raises as `Snapshot` and `measure` do."""
+        snapshot = Snapshot(self._reader, tables)
+        return View(snapshot=snapshot, coverage=measure(self._kafka, snapshot.archived(self._kafka), self._clock.now()))
+
     def plan(
         self, report: Report, first: date, last: date, tenants: Mapping[str, ZoneInfo], *, again: bool = False
     ) -> Plan:
         """What is due of the periods that these days, both included, lie in."""
-        snapshot = Snapshot(self._reader, report.tables)
-        coverage = measure(self._kafka, snapshot.archived(self._kafka), self._clock.now())
+        view = self.look(report.tables)
         before: dict[tuple[str, date], Run] = {}
         spans: dict[tuple[str, date], Span] = {}
         for tenant, zone in tenants.items():
@@ -74,21 +107,20 @@ class Job:
             found = self._runs.between(tenant, periods[0].day, periods[-1].day)
             before |= {(tenant, day): run for (name, day), run in found.items() if name == report.name}
             spans |= {(tenant, span.day): span for span in periods}
-        removals = self._removals(snapshot, spans, before)
-        due: dict[Span, dict[str, str]] = defaultdict(dict)
+        removals = self._removals(view.snapshot, spans, before)
+        due = []
         for (tenant, day), span in spans.items():
             run = before.get((tenant, day))
             why = reason(
                 run,
-                snapshot.extent(span),
-                final=coverage.is_final(span.until),
+                view.snapshot.extent(span, report.tables),
+                final=view.coverage.is_final(span.until),
                 removed=_unseen(removals, tenant, span, run),
                 again=again,
             )
             if why is not None:
-                due[span][tenant] = why
-        tasks = [Task(span=span, tenants=due[span]) for span in sorted(due, key=lambda s: (s.day, s.zone.key))]
-        return Plan(report=report, tasks=tasks, snapshot=snapshot, coverage=coverage, before=before)
+                due.append((tenant, span, why))
+        return plan_of(report, view, before, due)
 
     def make(self, plan: Plan) -> Iterator[Task]:
         """Do the tasks, and yield each that is done."""
@@ -106,9 +138,7 @@ class Job:
             stored = self._runs.stored(counted.tenant, report.name, span.day) if previous else None
             document = msgspec.structs.replace(counted, revision=next_revision(previous, stored, counted))
             self._runs.store(document, rendered(document))
-            if report.as_windows and document.final and windows.is_window(span):
-                windows.publish(self._runs, document, span, self._clock.now())
-            self._runs.finish(document, plan.snapshot.extent(span), self._clock.now())
+            self._runs.finish(document, plan.view.snapshot.extent(span, report.tables), self._clock.now())
         log.info(
             "report.made",
             report=report.name,
@@ -120,17 +150,23 @@ class Job:
 
     def _count(self, plan: Plan, task: Task) -> list[Document]:
         report, span, tenants, spark = plan.report, task.span, list(task.tenants), self._spark()
+        coverage, versions = plan.view.coverage, plan.view.snapshot.extent(span, plan.report.tables).versions
         tables = {
-            table.name: counting.read(spark, self._reader.root, table, plan.snapshot.versions[table.name], tenants)
+            table.name: counting.read(spark, self._reader.root, table, versions[table.name], tenants)
             for table in report.tables
         }
         if report.streamed:
-            found = list(windows.streamed(self._runs, tenants, span))
-            tables[parity.STREAMED] = spark.createDataFrame(found, parity.STREAMED_SCHEMA)
-        rows = counting.shown(report.query(tables, span, plan.coverage.as_of or span.start), report.shapes).collect()
-        return counting.documents(
-            report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.versions
-        )
+            streamed = list(windows.streamed(self._runs, tenants, span))
+            tables[parity.STREAMED] = spark.createDataFrame(streamed, parity.STREAMED_SCHEMA)
+        as_of = coverage.as_of or span.start
+        rows = report.query(tables, span, as_of)
+        found: Iterable[counting.Row]
+        if report.corrects:
+            counted = (row.asDict() for row in rows.toLocalIterator(prefetchPartitions=False))
+            found = self._corrections(counted, tenants, span, as_of, self._clock.now())
+        else:
+            found = (row.asDict() for row in counting.shown(rows, report.shapes).collect())
+        return counting.documents(report, found, tenants, span, coverage, versions)
 
     def _removals(
         self, snapshot: Snapshot, spans: Mapping[tuple[str, date], Span], before: Mapping[tuple[str, date], Run]
@@ -139,7 +175,9 @@ class Job:
         older = {
             key: run.as_of
             for key, run in before.items()
-            if run.as_of is not None and run.extent is not None and run.extent.versions != snapshot.versions
+            if run.as_of is not None
+            and run.extent is not None
+            and any(snapshot.versions[name] != version for name, version in run.extent.versions.items())
         }
         return snapshot.removals([spans[key] for key in older], min(older.values())) if older else []
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame
 
-from analytics.reports import activity, daily, facts, parity, response_times
+from analytics.reports import activity, backfill, daily, facts, parity, response_times
 from analytics.reports.spans import Grain, Span, starting
 from infra.contracts.archive import EVENTS, HELD, ArchiveTable
 from infra.contracts.reports import Column
@@ -59,12 +59,14 @@ class Report:
     shapes: tuple[Shape, ...]
     streamed: bool = False
     """Whether the query also reads the streamed windows."""
-    as_windows: bool = False
-    """Whether the measures of a UTC day are also published as its exact windows."""
+    corrects: bool = False
+    """Whether its rows are windows, to be stored where readers see something else. See `windows.Corrections`."""
     grain: Grain = "day"
     before: timedelta = timedelta(0)
     after: timedelta = timedelta(0)
     """How much before and after a period is read to know it."""
+    settle: timedelta = timedelta(hours=1)
+    """How long corrections of a period that was just counted are gathered before it is counted again by itself."""
     rule: str = ""
     """What its reader has to know of how it is counted."""
 
@@ -181,7 +183,6 @@ REPORTS: Final = {
                 _TOP_USERS,
                 _CHANNELS,
             ),
-            as_windows=True,
         ),
         _of_days("weekly", "Weekly report", "week"),
         _of_days("monthly", "Monthly report", "month"),
@@ -262,6 +263,42 @@ REPORTS: Final = {
                 ),
             ),
             streamed=True,
+        ),
+        Report(
+            name="backfill",
+            title="Backfill",
+            meaning="Counts the windows of a UTC day exactly, and corrects those whose streamed numbers differ.",
+            calendar="UTC",
+            tables=(EVENTS, HELD),
+            query=backfill.windows,
+            columns=backfill.COLUMNS,
+            headline=("corrected", "windows"),
+            figures=("corrected", "windows"),
+            shapes=(
+                Shape(
+                    name="grains",
+                    section=backfill.GRAIN,
+                    title="Grain by grain",
+                    kind="table",
+                    key="grain",
+                    columns=("windows", "corrected"),
+                    order=("windows",),
+                    most=10,
+                ),
+                Shape(
+                    name="metrics",
+                    section=backfill.METRIC,
+                    title="Metric by metric",
+                    kind="table",
+                    key="metric",
+                    columns=("streamed", "exact"),
+                    order=("exact",),
+                    most=100,
+                ),
+            ),
+            corrects=True,
+            settle=timedelta(minutes=2),
+            rule=backfill.RULE,
         ),
     )
 }

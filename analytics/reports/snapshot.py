@@ -17,7 +17,7 @@ from infra.runtime.kafka import partitions_of
 from infra.runtime.settings import Kafka
 
 #: An event is appended so much after it was received at the latest, or it was refused.
-_IN_FLIGHT: Final = timedelta(minutes=1)
+IN_FLIGHT: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,13 @@ class Snapshot:
             for file in files(delta):
                 of_day[file.day] = of_day.get(file.day, 0) + file.rows
 
-    def extent(self, span: Span) -> Extent:
-        """How much of the archive a report of this day is made from."""
+    def extent(self, span: Span, tables: Iterable[ArchiveTable]) -> Extent:
+        """How much of these tables a report of this period is made from."""
         first, last = span.utc_days
+        names = [table.name for table in tables]
         return Extent(
-            versions=self.versions,
-            rows={name: sum(n for day, n in days.items() if first <= day <= last) for name, days in self._rows.items()},
+            versions={name: self.versions[name] for name in names},
+            rows={name: sum(n for day, n in self._rows[name].items() if first <= day <= last) for name in names},
         )
 
     def archived(self, kafka: Kafka) -> dict[Partition, int | None]:
@@ -78,7 +79,7 @@ class Snapshot:
             f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}')"
             f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}'"
             f" AND r.type IN ({types}) AND r.day >= DATE '{first - APART}'"
-            f" AND r.received_at > TIMESTAMP '{(since - _IN_FLIGHT).isoformat()}'"
+            f" AND r.received_at > TIMESTAMP '{(since - IN_FLIGHT).isoformat()}'"
             " GROUP BY s.tenant, s.time"
         )
         names = ("tenant", "sent", "removed")
@@ -90,4 +91,4 @@ class Snapshot:
 
 def is_after(removal: Removal, as_of: datetime) -> bool:
     """Whether a report as of this moment may not have seen the removal."""
-    return removal.removed > as_of - _IN_FLIGHT
+    return removal.removed > as_of - IN_FLIGHT

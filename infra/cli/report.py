@@ -17,7 +17,7 @@ from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
 from infra.contracts.reports import Document
 from infra.runtime.errors import PreconditionError
-from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
+from infra.runtime.settings import Cassandra, Kafka, Runtime
 
 if TYPE_CHECKING:
     from analytics.reports.job import Job
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Which: daily, weekly, monthly, response-times, parity.")],
+    name: Annotated[str, typer.Argument(help="Which: daily, weekly, monthly, response-times, parity, backfill.")],
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; yesterday unless given.")
     ] = None,
@@ -185,37 +185,12 @@ def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:
 
 @contextmanager
 def _job(kafka: Kafka, cassandra: Cassandra) -> Iterator[tuple["Job", "Runs"]]:
-    """A job on these engines; Spark starts when something is due, and ends with it."""
-    from analytics.reports.job import Job
-    from analytics.reports.runs import STATEMENTS, Runs
+    from analytics.reports.connections import open_job
     from infra.runtime import logs
-    from infra.runtime.archive import ArchiveReader
-    from infra.runtime.cassandra import connect
-    from infra.runtime.clock import SystemClock
-    from infra.runtime.migrations import check_schema
 
     logs.configure(Runtime(), "report")  # standard output is the report's
-    reader = ArchiveReader(Archive(), Runtime())
-    if "://" in reader.root:
-        raise PreconditionError(f"reports read the archive from a folder, not from {reader.root}.")
-    if missing := check_schema(cassandra):
-        raise PreconditionError(f"{missing[0]}. Run `hubbub schema apply`.")
-    database = connect(cassandra, prepare=False)
-    sessions: list[Any] = []
-
-    def spark() -> Any:
-        if not sessions:
-            sessions.append(_spark(os.environ))
-        return sessions[0]
-
-    try:
-        database.prepare(STATEMENTS)
-        runs = Runs(database)
-        yield Job(runs=runs, reader=reader, kafka=kafka, clock=SystemClock(), spark=spark), runs
-    finally:
-        for session in sessions:
-            session.stop()
-        database.close()
+    with open_job(kafka, cassandra, lambda: _spark(os.environ)) as opened:
+        yield opened
 
 
 def _spark(environ: Mapping[str, str]) -> Any:

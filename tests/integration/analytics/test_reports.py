@@ -191,14 +191,14 @@ def test_what_was_added_or_taken_away_since_is_noticed(place: Place) -> None:
     tables = REPORTS["daily"].tables
     write(place.root, [fact(1, NOON), fact(2, NOON, "held"), fact(3, NOON + timedelta(days=3))])
     write(place.root, [fact(9, NOON)])
-    before = Snapshot(place.reader, tables).extent(span)
+    before = Snapshot(place.reader, tables).extent(span, tables)
     place.reader.open(tables[0]).optimize.compact()
-    after = Snapshot(place.reader, tables).extent(span)
+    after = Snapshot(place.reader, tables).extent(span, tables)
     assert after.versions != before.versions
     assert after.rows == before.rows == {"events": 2, "held": 1}
     write(place.root, [fact(4, NOON + timedelta(days=5), type="message.deleted", message_id="e1")])
     snapshot = Snapshot(place.reader, tables)
-    assert snapshot.extent(span).rows == before.rows
+    assert snapshot.extent(span, tables).rows == before.rows
     (removal,) = snapshot.removals([span], NOON + timedelta(hours=1))
     assert (removal.tenant, removal.sent) == ("acme", NOON)
     assert is_after(removal, NOON + timedelta(days=4))
