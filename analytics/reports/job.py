@@ -84,7 +84,7 @@ class Job:
         publish: Callable[[Point], None],
     ) -> None:
         self._runs = runs
-        self._corrections = windows.Corrections(runs=runs, publish=publish)
+        self._corrections = windows.Corrections(runs=runs, publish=publish, clock=clock)
         self._reader = reader
         self._kafka = kafka
         self._clock = clock
@@ -163,7 +163,7 @@ class Job:
         found: Iterable[counting.Row]
         if report.corrects:
             counted = (row.asDict() for row in rows.toLocalIterator(prefetchPartitions=False))
-            found = self._corrections(counted, tenants, span, as_of, self._clock.now())
+            found = self._corrections(counted, tenants, span, as_of)
         else:
             found = (row.asDict() for row in counting.shown(rows, report.shapes).collect())
         return counting.documents(report, found, tenants, span, coverage, versions)

@@ -17,6 +17,7 @@ from infra.contracts.metrics import COUNTS, MEASURES, METRICS, TENANT_SCOPE, cha
 from infra.contracts.records import Point
 from infra.contracts.tables import MEASURE_COLUMNS
 from infra.contracts.windows import BY_NAME, DAY, GRAINS, MINUTE, WATERMARK_DELAY, Grain
+from infra.runtime.clock import Clock
 
 STREAM: Final = "stream"
 BATCH: Final = "batch"
@@ -89,9 +90,10 @@ class Corrections:
 
     runs: Runs
     publish: Callable[[Point], None]
+    clock: Clock
 
     def __call__(
-        self, rows: Iterable[Row], tenants: Iterable[str], span: Span, as_of: datetime, now: datetime
+        self, rows: Iterable[Row], tenants: Iterable[str], span: Span, as_of: datetime
     ) -> Iterator[dict[str, Any]]:
         """Take rows as `backfill.windows` makes them, and yield what was done as rows of the report.
 
@@ -102,19 +104,20 @@ class Corrections:
         over = as_of - WATERMARK_DELAY
         for (tenant, scope), group in groupby(rows, lambda row: (row["tenant"], row["scope"])):
             seen.add((tenant, scope))
-            self._scope(summaries[tenant], tenant, scope, group, span, over, now)
+            self._scope(summaries[tenant], tenant, scope, group, span, over)
         for tenant in tenants:
             for scope in _scopes(self.runs, tenant, span):
                 if (tenant, scope) not in seen:
-                    self._scope(summaries[tenant], tenant, scope, (), span, over, now)
+                    self._scope(summaries[tenant], tenant, scope, (), span, over)
             yield from summaries[tenant].rows(tenant)
 
     def _scope(
-        self, summary: _Summary, tenant: str, scope: str, rows: Iterable[Row], span: Span, over: datetime, now: datetime
+        self, summary: _Summary, tenant: str, scope: str, rows: Iterable[Row], span: Span, over: datetime
     ) -> None:
         found = {(BY_NAME[row["grain"]], from_ms(row["start_ms"])): row for row in rows}
         stored = {source: self._stored(tenant, scope, source, span) for source in (STREAM, BATCH)}
         puts, points = [], []
+        now = self.clock.now()
         for key in sorted({*found, *stored[STREAM], *stored[BATCH]}):
             grain, start = key
             if grain.end(start) > over:

@@ -210,6 +210,13 @@ WINDOWS: Final = _s(
     f"SELECT window_start, {', '.join(_MEASURES)}, revision, updated_at FROM metric_windows"
     f" WHERE {_WINDOW_KEY} AND window_start >= ? AND window_start < ?",
 )
+#: The same without sketches, for who shows numbers.
+NUMBER_COLUMNS: Final = tuple(measure.name for measure in (*COUNTS, *DISTINCTS))
+NUMBERS: Final = _s(
+    "numbers",
+    f"SELECT window_start, {', '.join(NUMBER_COLUMNS)}, revision, updated_at FROM metric_windows"
+    f" WHERE {_WINDOW_KEY} AND window_start >= ? AND window_start < ?",
+)
 # A member's kind is `channel` or `user`.
 PUT_MEMBER: Final = _s(
     "put_member",
