@@ -5,22 +5,24 @@ as the rankings, so it needs no query of its own.
 """
 
 import asyncio
+import math
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Response
 
 from api.auth import TenantReader
+from api.history.messages import utc
 from api.models.base import refusals
 from api.models.numbers import TrendingBody
-from api.numbers.metrics import Span, read_freshness, read_windows
+from api.numbers.metrics import Span, read_freshness, read_numbers, read_windows
 from api.numbers.top import add_up, merged
 from api.replies import ready
 from api.state import Shared, State
 from infra.contracts import tables
-from infra.contracts.metrics import channel_scope
+from infra.contracts.metrics import METRICS, channel_scope
 from infra.contracts.windows import QUARTER
 
 router = APIRouter(tags=["metrics"])
@@ -31,8 +33,8 @@ QUARTERS: Final = 4
 LOOK_BACK: Final = 96
 _HOUR: Final = timedelta(hours=1)
 _WEEK: Final = timedelta(days=7)
-_LEAST_POSTERS: Final = 3
-_MOST_FACTOR: Final = 4.0
+LEAST_POSTERS: Final = 3
+MOST_FACTOR: Final = 4.0
 _GRAVITY: Final = 1.5
 #: A quarter belongs to the burst if it has this share of the mean quarter.
 _SHARE: Final = 0.5
@@ -61,15 +63,15 @@ class Trend:
     @property
     def factor(self) -> float:
         """How many times as much as a week ago, at most four; 1 where nothing is known of then."""
-        return min(_MOST_FACTOR, self.messages / self.elapsed / self.baseline) if self.baseline else 1.0
+        return min(MOST_FACTOR, self.messages / self.elapsed / self.baseline) if self.baseline else 1.0
 
     @property
     def score(self) -> float:
         """Interest by age, times how unusual it is. 0 below three posters."""
-        if self.posters < _LEAST_POSTERS:
+        if self.posters < LEAST_POSTERS:
             return 0.0
         interest = self.posters + self.reactions + 0.5 * self.messages
-        return interest / (self.hours + 2) ** _GRAVITY * self.factor
+        return interest / math.pow(self.hours + 2, _GRAVITY) * self.factor
 
 
 def burst_quarters(sent: list[int]) -> int:
@@ -130,11 +132,23 @@ async def _trending(state: State, tenant: str, limit: int) -> dict[str, Any]:
     }
 
 
-async def _trend(state: State, tenant: str, channel: str, end: Any, elapsed: float) -> Trend:
+async def _trend(state: State, tenant: str, channel: str, end: datetime, elapsed: float) -> Trend:
     scope = channel_scope(channel)
     back = Span(QUARTER, end - LOOK_BACK * QUARTER.width, end)
     then = Span(QUARTER, end - QUARTERS * QUARTER.width - _WEEK, end - _WEEK)
-    now_rows, then_rows = await asyncio.gather(
-        read_windows(state, tenant, scope, back), read_windows(state, tenant, scope, then, tables.NUMBERS)
+    found, week_ago = await asyncio.gather(
+        read_windows(state, tenant, scope, back), read_numbers(state, tenant, scope, then)
     )
-    return trend_of([row for row, _ in now_rows], [row for row, _ in then_rows], back, elapsed)
+    rows = {utc(row[0]): row for row, _ in found}
+    quarters = [rows.get(end - n * QUARTER.width) for n in range(1, LOOK_BACK + 1)]
+    counted = [row for row in quarters[:QUARTERS] if row is not None]
+    lasted = burst_quarters([row[_SENT] or 0 if row is not None else 0 for row in quarters])
+    return Trend(
+        posters=merged(row[_SKETCH] for row in counted),
+        reactions=sum(row[_REACTIONS] or 0 for row in counted),
+        messages=sum(row[_SENT] or 0 for row in counted),
+        # The current quarter is not over.
+        hours=max(0.0, lasted * (QUARTER.width / _HOUR) - (1.0 - elapsed)),
+        baseline=sum(number.value(METRICS["messages_sent"]) for number in week_ago) or None,
+        elapsed=elapsed,
+    )
