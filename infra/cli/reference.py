@@ -85,11 +85,13 @@ Made from the registry by `python -m infra.cli.reference`.
 
 # Trending
 
-`GET /v1/trending` ranks channels by (posters + reactions + messages / 2) / (hours + 2)^1.5 × factor, over the last three
-quarter hours and the current one, and returns each part beside the score. `posters` are distinct; below {LEAST_POSTERS} a
-channel is not ranked. `hours` is since the burst began: it goes back, {LOOK_BACK // 4} hours at most, as long as each quarter
-has at least half as many messages as the mean of those counted. `factor` is messages an hour against the same hour a week
-ago, {MOST_FACTOR:.0f} at most; it is 1 where nothing was counted then.
+`GET /v1/trending` ranks channels by (posters + reactions + messages / 2) / (hours + 2)^1.5 × factor, and returns each
+part beside the score. Counted are the current quarter of an hour and the three before it.
+
+- `posters` are distinct people who sent; below {LEAST_POSTERS} a channel is not ranked.
+- `hours` is since the burst began. It goes back, at most {LOOK_BACK // 4} hours, as long as each quarter has at least half
+  as many messages as the mean of those counted.
+- `factor` is messages an hour against the same hour a week ago, {MOST_FACTOR:.0f} at most; 1 where nothing was counted then.
 
 # Reports
 
