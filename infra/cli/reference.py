@@ -89,9 +89,10 @@ Made from the registry by `python -m infra.cli.reference`.
 part beside the score. Counted are the current quarter of an hour and the three before it.
 
 - `posters` are distinct people who sent; below {LEAST_POSTERS} a channel is not ranked.
-- `hours` is since the burst began. It goes back, at most {LOOK_BACK // 4} hours, as long as each quarter has at least half
-  as many messages as the mean of those counted.
-- `factor` is messages an hour against the same hour a week ago, {MOST_FACTOR:.0f} at most; 1 where nothing was counted then.
+- `hours` is since the burst began. It goes back, at most {LOOK_BACK // 4} hours, as long as each quarter has at least
+  half as many messages as the mean of those counted.
+- `factor` is messages an hour against the same hour a week ago, {MOST_FACTOR:.0f} at most; 1 where nothing was counted
+  then.
 
 # Reports
 
