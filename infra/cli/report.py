@@ -36,6 +36,7 @@ class Form(StrEnum):
     JSON = "json"
     CSV = "csv"
     HTML = "html"
+    PARQUET = "parquet"
 
 
 def register(app: typer.Typer) -> None:
@@ -96,7 +97,7 @@ def _print(documents: Sequence[Document], form: Form, out: Path | None) -> None:
     import msgspec
 
     from analytics.reports.page import page
-    from analytics.reports.sheet import sheet
+    from analytics.reports.sheet import sheet, write_parquet
 
     if form is Form.TABLE and out is None:
         _tables(documents)
@@ -108,8 +109,14 @@ def _print(documents: Sequence[Document], form: Form, out: Path | None) -> None:
             text = sheet(documents)
         case Form.HTML:
             text = page(documents)
+        case Form.PARQUET:
+            if out is None:
+                raise typer.BadParameter("name a file for it with --out", param_hint="--format parquet")
+            write_parquet(documents, out)
+            note(f"written to {out}")
+            return
         case Form.TABLE:
-            raise typer.BadParameter("takes json, csv or html; a table is for the terminal", param_hint="--out")
+            raise typer.BadParameter("takes json, csv, html or parquet, not a table", param_hint="--out")
     if out is None:
         sys.stdout.write(text)
         return

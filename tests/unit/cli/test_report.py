@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from analytics.reports.counting import documents
@@ -104,6 +105,23 @@ def test_a_page_is_written_to_a_file(made, tmp_path: Path):
     assert out.read_text().startswith("<!doctype html>")
     assert made.asked["first"] == made.asked["last"] == date(2026, 3, 14)
     assert made.run("daily", "--out", str(out)).exit_code == 2
+
+
+def test_a_parquet_file_has_typed_columns(made, tmp_path: Path):
+    out = tmp_path / "daily.parquet"
+    assert made.run("daily", *RANGE, "--format", "parquet", "--out", str(out)).exit_code == 0
+    table = parquet.read_table(out)
+    kinds = {name: str(table.schema.field(name).type) for name in ("as_of", "sent", "messages_per_sender", "peak_hour")}
+    moment = "timestamp[us, tz=UTC]"
+    assert kinds == {"as_of": moment, "sent": "int64", "messages_per_sender": "double", "peak_hour": moment}
+    figures = [daily(date(2026, 3, day), tenant="acme").figures for day in (13, 14)]
+    totals = [row for row in table.to_pylist() if row["section"] == "total"]
+    assert [row["sent"] for row in totals] == [found["sent"] for found in figures]
+    assert [row["peak_hour"] for row in totals] == [datetime.fromisoformat(found["peak_hour"]) for found in figures]
+    assert {row["section"] for row in table.to_pylist()} >= {"total", "hours", "channels"}
+    nowhere = made.run("daily", *RANGE, "--format", "parquet")
+    assert nowhere.exit_code == 2
+    assert "--out" in nowhere.output
 
 
 def test_a_metric_that_is_off_on_a_final_day_ends_with_1(made):
