@@ -159,6 +159,10 @@ def test_the_numbers_move_and_say_how_fresh_they_are(visit: Visit, channel: str)
     expect(visit.page.locator("#freshness")).to_contain_text("watermark")
     expect(visit.page.locator("#ranking li .name").first).to_be_visible()
     expect(visit.page.locator("#chart rect").first).to_be_visible()
+    visit.page.click("#window [data-window=trending]")
+    expect(visit.page.locator("#top-title")).to_have_text("Trending channels")
+    trend = visit.page.locator("#ranking li", has=visit.page.locator(".name", has_text=channel))
+    expect(trend.locator("small")).to_contain_text(re.compile(r"≈\d+ people · \d+ sent · nothing to compare with"))
 
 
 def test_a_channel_is_followed_through_an_api_restart_without_a_gap(visit: Visit, channel: str) -> None:
