@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from analytics.reports import counting, parity, windows
 from analytics.reports.coverage import Coverage, measure
 from analytics.reports.page import page
-from analytics.reports.registry import Report
+from analytics.reports.report import Report
 from analytics.reports.runs import Run, Runs, next_revision, reason
 from analytics.reports.sheet import sheet
 from analytics.reports.snapshot import Removal, Snapshot, is_after
