@@ -25,7 +25,7 @@ REMOVALS: Final = frozenset({MESSAGE_BLOCKED, MESSAGE_DELETED})
 APART: Final = timedelta(days=1)
 _KEPT: Final = (
     *("tenant", "id", "type", "time", "channel_id", "thread_id", "message_id", "reply_to", "properties"),
-    *("is_bot", "historical", "late"),
+    *("is_bot", "historical", "late", "anonymous_id", "context"),
 )
 
 TOTAL: Final = "total"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from analytics.reports import activity, daily, parity, response_times
+from analytics.reports import activity, channels, daily, parity, response_times, sessions
 
 REPORTS: Final = {
     report.name: report
@@ -11,6 +11,8 @@ REPORTS: Final = {
         activity.WEEKLY,
         activity.MONTHLY,
         response_times.RESPONSE_TIMES,
+        sessions.SESSIONS,
+        channels.CHANNELS,
         parity.PARITY,
     )
 }

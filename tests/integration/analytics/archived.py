@@ -113,7 +113,7 @@ def _row(table: ArchiveTable, event: Event, outcome: str) -> tuple[Any, ...]:
         **{name: getattr(event, name, None) for name in table.names},
         "day": (event.time.astimezone(UTC).date() - date(1970, 1, 1)).days,
         "properties": json.dumps(event.properties) if event.properties else None,
-        "context": None,
+        "context": json.dumps(event.context) if event.context else None,
     }
     if table is archive.HELD:
         action = Action.HOLD if outcome == "held" else Action.BLOCK
