@@ -31,8 +31,8 @@ _RULE: Final = (
     "round. Concentration adds up the square of each channel's share of the messages: 1 when all are in one channel, "
     "and with as many in each of ten, 0.1. The peak factor is the hour of the clock with most messages, those of all "
     f"days together, by what each of the {_HOURS} hours would have if all had the same: 1 is flat, {_HOURS} is "
-    "everything within one hour. A message or edit is flagged when a rule held or blocked it or a moderator took it "
-    "down since, also if it was released."
+    "everything within one hour. A message or edit is flagged when a rule held or blocked it, also if it was released "
+    "since, and a message when a moderator took it down."
 )
 
 COLUMNS: Final = (
@@ -136,7 +136,7 @@ def _counted(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Da
         "sent_before": before & sent,
         "reactions": now & counts_in(_MEASURES["reactions"]),
         "tried": tried,
-        "flagged": tried & (fn.col("outcome") != "events"),
+        "flagged": tried & (fn.col("stopped") | (fn.col("taken_down") & (fn.col("type") == MESSAGE_SENT))),
     }
     places = fn.array_compact(
         fn.array(
@@ -149,7 +149,7 @@ def _counted(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Da
     distinct = {"contributors": "author", "active_days": "step", "active_channels": "channel_id"}
     by_hour = [fn.sum(fn.when(fn.col("hour") == hour, fn.col("sent")).otherwise(0)) for hour in range(_HOURS)]
     return (
-        facts.moderated(facts.happened(tables, span))
+        facts.moderated(facts.happened(tables, span).withColumn("stopped", fn.col("outcome") != "events"))
         .where(~fn.col("is_bot") & fn.col("channel_id").isNotNull())
         .groupBy("tenant", "channel_id", "author", "step", fn.hour(clock).alias("hour"))
         .agg(*(fn.count(fn.when(condition, True)).alias(name) for name, condition in conditions.items()))

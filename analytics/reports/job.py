@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from pyspark.sql import SparkSession
 
-from analytics.reports import counting, parity, windows
+from analytics.reports import counting, parity, trail, windows
 from analytics.reports.coverage import Coverage, measure
 from analytics.reports.page import page
 from analytics.reports.report import Report
@@ -74,7 +74,7 @@ class Job:
             found = self._runs.between(tenant, periods[0].day, periods[-1].day)
             before |= {(tenant, day): run for (name, day), run in found.items() if name == report.name}
             spans |= {(tenant, span.day): span for span in periods}
-        removals = self._removals(snapshot, spans, before)
+        removals = self._removals(report, snapshot, spans, before)
         due: dict[Span, dict[str, str]] = defaultdict(dict)
         for (tenant, day), span in spans.items():
             run = before.get((tenant, day))
@@ -127,13 +127,20 @@ class Job:
         if report.streamed:
             found = list(windows.streamed(self._runs, tenants, span))
             tables[parity.STREAMED] = spark.createDataFrame(found, parity.STREAMED_SCHEMA)
+        if report.reviewed:
+            decided = list(trail.decisions(self._runs, tenants, span, self._clock.now()))
+            tables[trail.DECISIONS] = spark.createDataFrame(decided, trail.SCHEMA)
         rows = counting.shown(report.query(tables, span, plan.coverage.as_of or span.start), report.shapes).collect()
         return counting.documents(
             report, (row.asDict() for row in rows), tenants, span, plan.coverage, plan.snapshot.versions
         )
 
     def _removals(
-        self, snapshot: Snapshot, spans: Mapping[tuple[str, date], Span], before: Mapping[tuple[str, date], Run]
+        self,
+        report: Report,
+        snapshot: Snapshot,
+        spans: Mapping[tuple[str, date], Span],
+        before: Mapping[tuple[str, date], Run],
     ) -> list[Removal]:
         """Removals that runs may not have seen, where the archive has grown since."""
         older = {
@@ -141,7 +148,10 @@ class Job:
             for key, run in before.items()
             if run.as_of is not None and run.extent is not None and run.extent.versions != snapshot.versions
         }
-        return snapshot.removals([spans[key] for key in older], min(older.values())) if older else []
+        if not older:
+            return []
+        since = min(older.values())
+        return snapshot.removals([spans[key] for key in older], since, reviewed=report.reviewed)
 
 
 def rendered(document: Document) -> dict[Format, str]:

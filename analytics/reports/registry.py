@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from analytics.reports import activity, channels, daily, parity, response_times, sessions
+from analytics.reports import activity, channels, daily, moderation, parity, response_times, sessions
 
 REPORTS: Final = {
     report.name: report
@@ -13,6 +13,7 @@ REPORTS: Final = {
         response_times.RESPONSE_TIMES,
         sessions.SESSIONS,
         channels.CHANNELS,
+        moderation.MODERATION,
         parity.PARITY,
     )
 }

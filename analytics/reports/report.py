@@ -58,6 +58,8 @@ class Report:
     shapes: tuple[Shape, ...]
     streamed: bool = False
     """Whether the query also reads the streamed windows."""
+    reviewed: bool = False
+    """Whether the query also reads the audit trail, and a later decision about what a rule stopped makes it again."""
     as_windows: bool = False
     """Whether the measures of a UTC day are also published as its exact windows."""
     grain: Grain = "day"

@@ -1,5 +1,7 @@
 """An archive in a folder, and reports over it on real Spark: what tests of reports stand on."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +18,39 @@ from infra.runtime.settings import Archive, Runtime
 
 
 class Place:
-    """An archive in a folder of its own, and reports over it."""
+    """An archive in a folder of its own, and reports over it. Unless told otherwise they are made when all is known."""
 
     def __init__(self, root: Path, spark: SparkSession) -> None:
         self.root = root
         self.spark = spark
         self.reader = ArchiveReader(Archive(location=str(root)), Runtime())
 
-    def rows(self, name: str, span: Span, more: dict[str, DataFrame] | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, name: str, span: Span, more: Mapping[str, DataFrame] | None = None, as_of: datetime | None = None
+    ) -> list[dict[str, Any]]:
         report = REPORTS[name]
         versions = Snapshot(self.reader, report.tables).versions
         tables = {
             t.name: counting.read(self.spark, self.reader.root, t, versions[t.name], ["acme", "other"])
             for t in report.tables
         }
-        as_of = span.until + timedelta(hours=1)
+        as_of = as_of or span.until + timedelta(hours=1)
         counted = counting.shown(report.query({**tables, **(more or {})}, span, as_of), report.shapes)
         return [row.asDict() for row in counted.collect()]
 
-    def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
+    def document(
+        self,
+        name: str,
+        span: Span,
+        tenant: str = "acme",
+        more: Mapping[str, DataFrame] | None = None,
+        as_of: datetime | None = None,
+    ) -> Document:
         versions = Snapshot(self.reader, REPORTS[name].tables).versions
-        later = span.until + timedelta(hours=1)
-        coverage = Coverage(as_of=later, at=later)
-        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
+        as_of = as_of or span.until + timedelta(hours=1)
+        rows = self.rows(name, span, more, as_of)
+        coverage = Coverage(as_of=as_of, at=as_of)
+        (document,) = counting.documents(REPORTS[name], rows, [tenant], span, coverage, versions)
         return document
 
 
