@@ -22,8 +22,8 @@ _MICROSECONDS: Final = 1_000_000
 _SHARES: Final = {"median": 0.5, "p90": 0.9}
 _RULE: Final = (
     "Messages and edits count in the week they were sent, with what became of them by the time of the report; a "
-    "decision that comes later makes it again under a higher revision. Each counts once: one that was released is among "
-    "those held, and not tried twice. Hiding is the last word: what was released and then taken down counts as "
+    "decision that comes later makes it again under a higher revision. Each counts once: one that was released is "
+    "among those held, and not tried twice. Hiding is the last word: what was released and then taken down counts as "
     "rejected. Flagged is what a rule held or blocked or a moderator took down. The time to a decision is from when "
     "Hubbub received what it held to the first decision about it. Who decided, and when something was released, stands "
     "in the audit trail and not in the archive; a decision that is not there counts without a moderator and a time."

@@ -86,7 +86,8 @@ class Snapshot:
         if reviewed:
             query += (
                 " UNION ALL SELECT s.tenant, s.time, max(r.received_at) FROM held s"  # noqa: S608 - as above
-                f" JOIN events r ON s.tenant = r.tenant AND s.id = r.message_id WHERE r.type = '{MESSAGE_BLOCKED}'{after}"
+                " JOIN events r ON s.tenant = r.tenant AND s.id = r.message_id"
+                f" WHERE r.type = '{MESSAGE_BLOCKED}'{after}"
             )
         names = ("tenant", "sent", "removed")
         builder = QueryBuilder()
