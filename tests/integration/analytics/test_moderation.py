@@ -137,8 +137,8 @@ def chats(seed: int) -> tuple[list[Fact], dict[str, str], list[trail.Decided]]:
         if outcome == "events" and random.random() < 0.3:
             rules[found[0].id] = random.choice(("a@1", "a@1,b@2"))
         if random.random() < 0.04:
-            later = MONDAY + (moment + 0.1) * HOUR
-            facts.append(said(number, moment + 0.05, outcome, "copy", **{**fields, "received_at": later}))
+            again: dict[str, Any] = {**fields, "received_at": MONDAY + (moment + 0.1) * HOUR}
+            facts.append(said(number, moment + 0.05, outcome, "copy", **again))
         later = moment + random.expovariate(1 / 5)
         decided_at = MONDAY + later * HOUR
         decided_at = decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000)
@@ -196,16 +196,16 @@ def test_moderation_is_what_a_recount_finds(place: Place, delta: SparkSession, z
             "waiting": outcome == "held" and not hidden and not released,
             "masked": not is_stopped and event.id in rules,
         }
-        about = sorted(decisions[event.id if is_stopped else event.target])
-        named = [who for _, verb, who in about if (verb == "release") == released] if released or hidden else []
+        made = sorted(decisions[event.id if is_stopped else event.target])
+        named = [who for _, verb, who in made if (verb == "release") == released] if released or hidden else []
         places = [("", ""), ("channel", event.channel_id or "")]
         places += [("moderator", named[0])] if named else []
         if found["waiting"]:
             waiting.add(event.id)
         for key in places:
             counted[key].update(name for name, holds in found.items() if holds)
-            if about and outcome == "held" and not found["waiting"]:
-                took[key].append((about[0][0] - event.time).total_seconds())
+            if made and outcome == "held" and not found["waiting"]:
+                took[key].append((made[0][0] - event.time).total_seconds())
     whole = counted["", ""]
     assert all(whole[name] > 5 for name in COUNTS)
     assert {name: figures[name] for name in COUNTS} == {name: whole[name] for name in COUNTS}
