@@ -142,7 +142,12 @@ def chats(seed: int) -> tuple[list[Fact], dict[str, str], list[trail.Decided]]:
         later = moment + random.expovariate(1 / 5)
         decided_at = MONDAY + later * HOUR
         decided_at = decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000)
-        block = {"tenant": tenant, "type": "message.blocked", "user_id": "hubbub", "received_at": decided_at}
+        block: dict[str, Any] = {
+            "tenant": tenant,
+            "type": "message.blocked",
+            "user_id": "hubbub",
+            "received_at": decided_at,
+        }
         about, verb = found[0].id, random.choice(("release", "reject", "both", None))
         if outcome == "events":
             about, verb = found[0].target, "block" if random.random() < 0.06 else None
