@@ -32,7 +32,8 @@ _RULE: Final = (
     "and with as many in each of ten, 0.1. The peak factor is the hour of the clock with most messages, those of all "
     f"days together, by what each of the {_HOURS} hours would have if all had the same: 1 is flat, {_HOURS} is "
     "everything within one hour. A message or edit is flagged when a rule held or blocked it, also if it was released "
-    "since, and a message when a moderator took it down. An example: 7 messages of 3 people against 2 the week before "
+    "since, and a message when a moderator took it down."
+    "\n\nAn example: 7 messages of 3 people against 2 the week before "
     "are +250 % and 2.33 a sender; with 1 message in another channel the concentration is (7/8)² + (1/8)² = 0.781."
 )
 

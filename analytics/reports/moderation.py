@@ -26,9 +26,9 @@ _RULE: Final = (
     "among those held, and not tried twice. Hiding is the last word: what was released and then taken down counts as "
     "rejected. Flagged is what a rule held or blocked or a moderator took down. The time to a decision is from when "
     "Hubbub received what it held to the first decision about it. Who decided, and when something was released, stands "
-    "in the audit trail and not in the archive; a decision that is not there counts without a moderator and a time. "
-    "An example: of six messages held, two were released after 10 and 20 minutes, one was rejected after 30, and three "
-    "wait. The median is 20 minutes, and 66.7 % of what was decided about was released."
+    "in the audit trail and not in the archive; a decision that is not there counts without a moderator and a time."
+    "\n\nAn example: of six messages held, two were released after 10 and 20 minutes, one was rejected after 30, and "
+    "three wait. The median is 20 minutes, and 66.7 % of what was decided about was released."
 )
 
 _COUNTS: Final = (

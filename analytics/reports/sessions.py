@@ -50,7 +50,8 @@ _RULE: Final = (
     "day it began; the report is final a day later. Engaged time is the time between events of a session, of each gap "
     f"{_ENGAGED.seconds // 60} minutes at most; a person on two devices at once is engaged on both, and twice. Every "
     "event by a person counts but what was held, blocked or taken down and `receipt.delivered`, which devices send by "
-    "themselves; what was deleted was done. An example: events at 12:00, 12:04, 12:31 and 13:10 are two sessions, one "
+    "themselves; what was deleted was done."
+    "\n\nAn example: events at 12:00, 12:04, 12:31 and 13:10 are two sessions, one "
     "of 31 minutes with 4 + 5 = 9 engaged, and one of a single event, without length."
 )
 
