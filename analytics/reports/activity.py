@@ -8,17 +8,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as fn
 
 from analytics.reports import daily, facts
-from analytics.reports.spans import Span
+from analytics.reports.report import Report, Shape
+from analytics.reports.spans import Grain, Span
 from infra.contracts import reports
+from infra.contracts.archive import EVENTS, HELD
 
 #: Rolling windows, in days that end with the day they are given for: docs/metrics.md.
 _WEEK: Final = 7
 _MONTH: Final = 30
 #: The first day's rolling month begins so much before it. A day more, for where the clocks change.
-BEFORE: Final = timedelta(days=_MONTH)
+_BEFORE: Final = timedelta(days=_MONTH)
 #: The section with a row for each number of active days.
-ACTIVE_DAYS: Final = "active_days"
-RULE: Final = (
+_ACTIVE_DAYS: Final = "active_days"
+_RULE: Final = (
     f"DAU, WAU and MAU are the people active on a day, in the {_WEEK} and in the {_MONTH} days that end with it. "
     "Stickiness is the mean of DAU/MAU over the days of the period that have come."
 )
@@ -57,7 +59,6 @@ _WHOLE: Final = (
 _PEOPLE: Final = reports.Column(
     name="people", label="People", meaning="people active on so many days of the period", unit="people"
 )
-FIGURES: Final = tuple(column.name for column in (*daily.VOLUME, *_WHOLE))
 COLUMNS: Final = (*daily.VOLUME, *_WHOLE, *_ROLLING, _PEOPLE)
 
 
@@ -112,8 +113,52 @@ def _histogram(came: DataFrame) -> DataFrame:
         .agg(fn.count("*").alias("people"))
         .select(
             "tenant",
-            fn.lit(ACTIVE_DAYS).alias("section"),
+            fn.lit(_ACTIVE_DAYS).alias("section"),
             fn.lpad(fn.col("days").cast("string"), 2, "0").alias("key"),
             "people",
         )
     )
+
+
+def _of_days(name: str, title: str, grain: Grain) -> Report:
+    """What was done in the days of a week or of a month."""
+    return Report(
+        name=name,
+        title=title,
+        meaning=f"What the community did in one calendar {grain}, and how many came how often, from the archive.",
+        calendar="tenant",
+        tables=(EVENTS, HELD),
+        query=activity,
+        columns=COLUMNS,
+        headline=("sent", "active", "contributors", "mean_dau", "stickiness"),
+        figures=tuple(column.name for column in (*daily.VOLUME, *_WHOLE)),
+        shapes=(
+            Shape(
+                name="days",
+                section=facts.STEP,
+                title="Day by day",
+                kind="series",
+                key="day",
+                columns=("sent", "dau", "wau", "mau"),
+            ),
+            Shape(
+                name="active_days",
+                section=_ACTIVE_DAYS,
+                title="People by the days they came",
+                kind="table",
+                key="days",
+                columns=("people",),
+                most=31,
+            ),
+            daily.TOP_CHANNELS,
+            daily.TOP_USERS,
+            daily.CHANNELS,
+        ),
+        grain=grain,
+        before=_BEFORE,
+        rule=_RULE,
+    )
+
+
+WEEKLY: Final = _of_days("weekly", "Weekly report", "week")
+MONTHLY: Final = _of_days("monthly", "Monthly report", "month")

@@ -13,8 +13,10 @@ from pyspark.sql import functions as fn
 
 from analytics.engagement import counts_in
 from analytics.reports import facts
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts import reports
+from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.metrics import COUNTS, DISTINCTS, SKETCH_LG_K, TENANT_SCOPE, channel_scope
 from infra.contracts.windows import GRAINS, WATERMARK_DELAY
 
@@ -80,3 +82,41 @@ def windows(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Dat
         .where(" OR ".join(f"{name} > 0" for name in (*counts, *flags)))
         .orderBy("tenant", "scope")
     )
+
+
+BACKFILL: Final = Report(
+    name="backfill",
+    title="Backfill",
+    meaning="Counts the windows of a UTC day exactly, and corrects those whose streamed numbers differ.",
+    calendar="UTC",
+    tables=(EVENTS, HELD),
+    query=windows,
+    columns=COLUMNS,
+    headline=("corrected", "windows"),
+    figures=("corrected", "windows"),
+    shapes=(
+        Shape(
+            name="grains",
+            section=GRAIN,
+            title="Grain by grain",
+            kind="table",
+            key="grain",
+            columns=("windows", "corrected"),
+            order=("windows",),
+            most=10,
+        ),
+        Shape(
+            name="metrics",
+            section=METRIC,
+            title="Metric by metric",
+            kind="table",
+            key="metric",
+            columns=("streamed", "exact"),
+            order=("exact",),
+            most=100,
+        ),
+    ),
+    corrects=True,
+    settle=timedelta(minutes=2),
+    rule=RULE,
+)

@@ -9,7 +9,7 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts
 from analytics.reports.coverage import Coverage
-from analytics.reports.registry import Report, Shape
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts.archive import ArchiveTable
 from infra.contracts.reports import Cell, Column, Document, Section, Source

@@ -12,8 +12,10 @@ from pyspark.sql import functions as fn
 
 from analytics.engagement import counts_in
 from analytics.reports import facts
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts import metrics, reports
+from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.events import CHANNEL_JOINED, CHANNEL_LEFT
 from infra.contracts.metrics import COUNTS, DISTINCTS, METRICS, Measure
 
@@ -100,6 +102,40 @@ COLUMNS: Final = (
 #: What people are ranked by.
 RANKED: Final = ("sent", "reactions")
 
+TOP_CHANNELS: Final = Shape(
+    name="top_channels",
+    section=facts.CHANNEL,
+    title="Top channels",
+    kind="ranking",
+    key="channel",
+    columns=("sent", "reactions", "contributors"),
+    order=RANKED,
+    most=10,
+)
+TOP_USERS: Final = Shape(
+    name="top_users",
+    section=facts.PERSON,
+    title="Top people",
+    kind="ranking",
+    key="user",
+    columns=RANKED,
+    order=RANKED,
+    most=10,
+)
+CHANNELS: Final = Shape(
+    name="channels",
+    section=facts.CHANNEL,
+    title="Every channel",
+    kind="table",
+    key="channel",
+    columns=(
+        *("sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"),
+        *("active", "contributors", "present", "messages_per_sender"),
+    ),
+    order=RANKED,
+    most=2_000,
+)
+
 
 def daily(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataFrame:
     """(tenant, section, key) and `COLUMNS`; what is only known of a tenant as a whole is null elsewhere."""
@@ -142,3 +178,29 @@ def _counts() -> dict[str, Column]:
 def flags() -> dict[str, Column]:
     """Whether an event makes its author active, a contributor, or just present."""
     return {**{m.name: counts_in(m) for m in DISTINCTS}, "present": fn.col("outcome") == "events"}
+
+
+DAILY: Final = Report(
+    name="daily",
+    title="Daily report",
+    meaning="What the community did on one calendar day, counted exactly from the archive.",
+    calendar="tenant",
+    tables=(EVENTS, HELD),
+    query=daily,
+    columns=COLUMNS,
+    headline=("sent", "active", "contributors", "reactions", "peak_hour"),
+    figures=tuple(column.name for column in COLUMNS),
+    shapes=(
+        Shape(
+            name="hours",
+            section=facts.STEP,
+            title="Through the day",
+            kind="series",
+            key="start",
+            columns=("sent", "reactions", "active"),
+        ),
+        TOP_CHANNELS,
+        TOP_USERS,
+        CHANNELS,
+    ),
+)

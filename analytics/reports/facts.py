@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
 from analytics.reports.spans import Span
-from infra.contracts.archive import EVENTS, FIRST, HELD, ArchiveTable
+from infra.contracts.archive import EVENTS, FIRST, HELD, SRC, ArchiveTable
 from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_DELETED, MESSAGE_EDITED, MESSAGE_SENT, OWN_TYPES
 from infra.contracts.records import Action
 
@@ -25,7 +25,7 @@ REMOVALS: Final = frozenset({MESSAGE_BLOCKED, MESSAGE_DELETED})
 APART: Final = timedelta(days=1)
 _KEPT: Final = (
     *("tenant", "id", "type", "time", "channel_id", "thread_id", "message_id", "reply_to", "properties"),
-    *("is_bot", "historical", "late"),
+    *("is_bot", "historical", "late", "anonymous_id", "context"),
 )
 
 TOTAL: Final = "total"
@@ -37,17 +37,20 @@ STEP: Final = "step"
 def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
     """The events and held events that the span reads: the columns above, author, outcome, step and what removed them.
 
+    `rule` is `id@version` of what stopped an event, else of all that masked it, with commas.
+
     Of several copies the first received counts, with its time. A step is an hour of
     the span, or a day of one that has several, by its number. A message
     is `removed` when anything in the archive deletes or blocks it, however much later, `taken_down` if it was blocked,
     and `deleted_at` is when it was first deleted. What Hubbub itself writes to the log is nobody's doing and left out.
     """
-    rows = _of_day(tables[EVENTS.name], EVENTS, span, fn.lit("events"))
+    rows = _of_day(tables[EVENTS.name], EVENTS, span, fn.lit("events"), fn.col("rule"))
     if HELD.name in tables:
         held = fn.when(fn.col("action") == Action.HOLD.value, "held").when(
             fn.col("action") == Action.BLOCK.value, "blocked"
         )
-        rows = rows.unionByName(_of_day(tables[HELD.name], HELD, span, held))
+        rule = fn.concat_ws("@", "rule", "rule_version")
+        rows = rows.unionByName(_of_day(tables[HELD.name], HELD, span, held, rule))
     removed = _removed(tables[EVENTS.name], span)
     return (
         rows.withColumn("target", fn.coalesce("message_id", "id"))
@@ -110,17 +113,23 @@ def place(section: str, key: Column) -> Column:
     return fn.struct(fn.lit(section).alias("section"), key.alias("key"))
 
 
-def _of_day(rows: DataFrame, table: ArchiveTable, span: Span, outcome: Column) -> DataFrame:
+def _of_day(rows: DataFrame, table: ArchiveTable, span: Span, outcome: Column, rule: Column) -> DataFrame:
     first, last = span.utc_days
     order = Window.partitionBy(*table.identity).orderBy(*(fn.col(name).asc_nulls_last() for name in FIRST))
     return (
         rows.where(fn.col("day").between(fn.lit(first - APART), fn.lit(last + APART)))
-        .select(*_KEPT, fn.coalesce("user_id", "anonymous_id").alias("author"), outcome.alias("outcome"), *FIRST)
+        .select(
+            *_KEPT,
+            fn.coalesce("user_id", "anonymous_id").alias("author"),
+            outcome.alias("outcome"),
+            rule.alias("rule"),
+            *FIRST,
+        )
         .withColumn("copy", fn.row_number().over(order))
         .where(~fn.col("type").isin(sorted(OWN_TYPES)))
         .where((fn.col("copy") == 1) & (fn.col("time") >= fn.lit(span.since)) & (fn.col("time") < fn.lit(span.until)))
         .withColumns({name: fn.coalesce(name, fn.lit(False)) for name in ("is_bot", "historical", "late")})
-        .drop("copy", *FIRST)
+        .drop("copy", *(column.name for column in SRC))
     )
 
 

@@ -13,10 +13,10 @@ import msgspec
 import structlog
 from pyspark.sql import SparkSession
 
-from analytics.reports import counting, parity, windows
+from analytics.reports import counting, parity, trail, windows
 from analytics.reports.coverage import Coverage, measure
 from analytics.reports.page import page
-from analytics.reports.registry import Report
+from analytics.reports.report import Report
 from analytics.reports.runs import Run, Runs, next_revision, reason
 from analytics.reports.sheet import sheet
 from analytics.reports.snapshot import Removal, Snapshot, is_after
@@ -107,7 +107,7 @@ class Job:
             found = self._runs.between(tenant, periods[0].day, periods[-1].day)
             before |= {(tenant, day): run for (name, day), run in found.items() if name == report.name}
             spans |= {(tenant, span.day): span for span in periods}
-        removals = self._removals(view.snapshot, spans, before)
+        removals = self._removals(report, view.snapshot, spans, before)
         due = []
         for (tenant, day), span in spans.items():
             run = before.get((tenant, day))
@@ -158,6 +158,9 @@ class Job:
         if report.streamed:
             streamed = list(windows.streamed(self._runs, tenants, span))
             tables[parity.STREAMED] = spark.createDataFrame(streamed, parity.STREAMED_SCHEMA)
+        if report.reviewed:
+            decided = list(trail.decisions(self._runs, tenants, span, self._clock.now()))
+            tables[trail.DECISIONS] = spark.createDataFrame(decided, trail.SCHEMA)
         as_of = coverage.as_of or span.start
         rows = report.query(tables, span, as_of)
         found: Iterable[counting.Row]
@@ -169,7 +172,11 @@ class Job:
         return counting.documents(report, found, tenants, span, coverage, versions)
 
     def _removals(
-        self, snapshot: Snapshot, spans: Mapping[tuple[str, date], Span], before: Mapping[tuple[str, date], Run]
+        self,
+        report: Report,
+        snapshot: Snapshot,
+        spans: Mapping[tuple[str, date], Span],
+        before: Mapping[tuple[str, date], Run],
     ) -> list[Removal]:
         """Removals that runs may not have seen, where the archive has grown since."""
         older = {
@@ -179,7 +186,10 @@ class Job:
             and run.extent is not None
             and any(snapshot.versions[name] != version for name, version in run.extent.versions.items())
         }
-        return snapshot.removals([spans[key] for key in older], min(older.values())) if older else []
+        if not older:
+            return []
+        since = min(older.values())
+        return snapshot.removals([spans[key] for key in older], since, reviewed=report.reviewed)
 
 
 def rendered(document: Document) -> dict[Format, str]:

@@ -10,15 +10,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as fn
 
 from analytics.reports import facts
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from analytics.responses import DIRECT_PATIENCE, GROUP_PATIENCE, Conversation, End, Said, Wait
 from infra.contracts import reports
+from infra.contracts.archive import EVENTS
 from infra.contracts.events import MESSAGE_SENT
 
 #: A message of the day may follow up a wait that began before it, and may be answered in the day after.
-BEFORE: Final = 3 * DIRECT_PATIENCE
-AFTER: Final = DIRECT_PATIENCE
-RULE: Final = (
+_BEFORE: Final = 3 * DIRECT_PATIENCE
+_AFTER: Final = DIRECT_PATIENCE
+_RULE: Final = (
     "A wait opens at the first unanswered message of a participant, by channel and thread; what they say after it does "
     "not move it. It ends at the first message of somebody else who is no bot; edits, reactions and what was held or "
     "taken down end nothing. A message with `reply_to` ends the wait of what it answers and no other. A question that "
@@ -26,7 +28,7 @@ RULE: Final = (
     "later."
 )
 #: The section with a row for each wait without an answer.
-WAIT: Final = "wait"
+_WAIT: Final = "wait"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -98,7 +100,6 @@ _NUMBERS: Final = (
         for name, (label, _) in _BUCKETS.items()
     ),
 )
-FIGURES: Final = tuple(column.name for column in _NUMBERS)
 COLUMNS: Final = (*_NUMBERS, *_OF_A_WAIT)
 
 _WAITS: Final = (
@@ -116,11 +117,11 @@ def response_times(tables: Mapping[str, DataFrame], span: Span, as_of: datetime)
             facts.place(facts.CHANNEL, fn.col("channel_id")),
             facts.place(facts.STEP, fn.col("step").cast("string")),
             fn.when(answered, facts.place(facts.PERSON, fn.col("answerer"))),
-            fn.when(~answered, facts.place(WAIT, fn.col("id"))),
+            fn.when(~answered, facts.place(_WAIT, fn.col("id"))),
         )
     )
     lows = (-1, *(bound for _, bound in _BUCKETS.values()))
-    of_a_wait = fn.col("section") == WAIT
+    of_a_wait = fn.col("section") == _WAIT
     ended = fn.col("answered") + fn.col("unanswered")
     return (
         waits.withColumn("place", fn.explode(places))
@@ -207,3 +208,59 @@ def _moment(micros: int) -> datetime:
 
 def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
+
+
+RESPONSE_TIMES: Final = Report(
+    name="response-times",
+    title="Response times",
+    meaning="How long people waited for an answer that day, who answered, and who still waits.",
+    calendar="tenant",
+    tables=(EVENTS,),
+    query=response_times,
+    columns=COLUMNS,
+    headline=("median", "p90", "answered_percent", "unanswered", "waiting"),
+    figures=tuple(column.name for column in _NUMBERS),
+    shapes=(
+        Shape(
+            name="hours",
+            section=facts.STEP,
+            title="Through the day",
+            kind="series",
+            key="start",
+            columns=("waits", "unanswered"),
+        ),
+        Shape(
+            name="answerers",
+            section=facts.PERSON,
+            title="Who answered",
+            kind="ranking",
+            key="user",
+            columns=("answered", "median"),
+            order=("answered",),
+            most=10,
+        ),
+        Shape(
+            name="unanswered",
+            section=_WAIT,
+            title="Without an answer",
+            kind="table",
+            key="message",
+            columns=("channel", "author", "since", "waited"),
+            order=("waited",),
+            most=200,
+        ),
+        Shape(
+            name="channels",
+            section=facts.CHANNEL,
+            title="Every channel",
+            kind="table",
+            key="channel",
+            columns=("waits", "answered", "unanswered", "waiting", "answered_percent", "median", "p90"),
+            order=("waits",),
+            most=2_000,
+        ),
+    ),
+    rule=_RULE,
+    before=_BEFORE,
+    after=_AFTER,
+)

@@ -31,6 +31,7 @@ STATEMENTS: Final = {
         tables.PUT_WINDOW,
         tables.WINDOWS,
         tables.MEMBERS,
+        tables.DECISIONS_OF_DAY,
     )
 }
 #: A report that cannot be stored for so long has failed; what is stored of it is made again.

@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 from analytics.reports.coverage import Coverage
 from analytics.reports.facts import APART
 from analytics.reports.job import Job, Plan, plan_of
-from analytics.reports.registry import REPORTS, Report
+from analytics.reports.registry import REPORTS
+from analytics.reports.report import Report
 from analytics.reports.runs import Mark, Run, Runs, reason
 from analytics.reports.snapshot import IN_FLIGHT
 from analytics.reports.spans import Span
-from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.reports import Extent
 
 #: What reports are counted from.
-TABLES: Final = (EVENTS, HELD)
+TABLES: Final = tuple({table.name: table for report in REPORTS.values() for table in report.tables}.values())
 #: Zones are up to 14 hours ahead of UTC: today somewhere is at most a day from today in UTC.
 _AHEAD: Final = timedelta(days=1)
 #: The longest period there is.

@@ -9,7 +9,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from analytics.reports.facts import APART, REMOVALS
 from analytics.reports.spans import Span
-from infra.contracts.archive import EVENTS, ArchiveTable
+from infra.contracts.archive import ArchiveTable
 from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_EDITED, MESSAGE_SENT
 from infra.contracts.reports import Extent
 from infra.runtime.archive import ArchiveReader, Partition, archived, files, inputs, reading
@@ -63,29 +63,39 @@ class Snapshot:
                 found |= {partition: reached.get(partition) for partition in partitions}
         return found
 
-    def removals(self, spans: Iterable[Span], since: datetime) -> list[Removal]:
+    def removals(self, spans: Iterable[Span], since: datetime, *, reviewed: bool = False) -> list[Removal]:
         """Messages of these days that something took away which may have been received after `since`.
 
-        A block takes the message's edits away as well, each on its own day. Raises `Unreachable`.
+        A block takes the message's edits away as well, each on its own day. Where it matters what was `reviewed`, what
+        a rule stopped and a moderator rejected is among them. Raises `Unreachable`.
         """
         touched = [day for span in spans for day in span.utc_days]
         if not touched:
             return []
         first, last = min(touched), max(touched)
         types = ", ".join(f"'{name}'" for name in sorted(REMOVALS))
-        query = (
-            "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM archive s"  # noqa: S608 - names and dates of our own
-            " JOIN archive r ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
-            f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}')"
-            f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}'"
+        after = (
             f" AND r.type IN ({types}) AND r.day >= DATE '{first - APART}'"
             f" AND r.received_at > TIMESTAMP '{(since - IN_FLIGHT).isoformat()}'"
-            " GROUP BY s.tenant, s.time"
+            f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY s.tenant, s.time"
         )
+        query = (
+            "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM events s"  # noqa: S608 - names and dates of our own
+            " JOIN events r ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
+            f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}'){after}"
+        )
+        if reviewed:
+            query += (
+                " UNION ALL SELECT s.tenant, s.time, max(r.received_at) FROM held s"  # noqa: S608 - as above
+                " JOIN events r ON s.tenant = r.tenant AND s.id = r.message_id"
+                f" WHERE r.type = '{MESSAGE_BLOCKED}'{after}"
+            )
         names = ("tenant", "sent", "removed")
+        builder = QueryBuilder()
+        for name, delta in self._open.items():
+            builder = builder.register(name, delta)
         with reading(self._root):
-            found = QueryBuilder().register("archive", self._open[EVENTS.name]).execute(query)
-            columns = [[batch.column(name).to_pylist() for name in names] for batch in found]
+            columns = [[batch.column(name).to_pylist() for name in names] for batch in builder.execute(query)]
         return [Removal(*row) for batch in columns for row in zip(*batch, strict=True)]
 
 

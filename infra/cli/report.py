@@ -45,7 +45,12 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Which: daily, weekly, monthly, response-times, parity, backfill.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Which: daily, weekly, monthly, response-times, sessions, channels, moderation, parity, backfill."
+        ),
+    ],
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; yesterday unless given.")
     ] = None,

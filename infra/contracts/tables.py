@@ -161,7 +161,7 @@ ADD_BUCKET_EPOCH: Final = _s(
 # Review. `released`, `rejected` and `decision` are the JSON of a `review.Entry`; of several that are the same the first
 # counts. A user's row is one of their events, by the UTC day it was received: what a rule did to it, and when a
 # moderator released, rejected or blocked it. A dirty day's numbers changed after the fact, last at
-# `marked_at`, and what is left of its messages at `removed_at`.
+# `marked_at`, and what became of its messages at `removed_at`.
 RELEASE_HELD: Final = _s(
     "release_held",
     "UPDATE held_messages USING TIMESTAMP ? SET released = ? WHERE tenant = ? AND day = ? AND held_id = ?",

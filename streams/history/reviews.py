@@ -47,8 +47,8 @@ def decided(decision: Decision) -> list[Row]:
     values = (written, line, decision.tenant, held_on, event.id)
     rows.append(Row(_HELD[decision.verb], values, (decision.tenant, held_on), size))
     rows.append(_note(_NOTES[decision.verb], written, to_ms(decision.decided_at), event))
-    if decision.verb is Verb.RELEASE:
-        rows.append(dirty(decision.tenant, to_ms(event.time), to_ms(decision.decided_at)))
+    mark = dirty if decision.verb is Verb.RELEASE else removed
+    rows.append(mark(decision.tenant, to_ms(event.time), to_ms(decision.decided_at)))
     return rows
 
 
@@ -67,7 +67,7 @@ def dirty(tenant: str, moment_ms: int, changed_ms: int) -> Row:
 
 
 def removed(tenant: str, moment_ms: int, deleted_ms: int) -> Row:
-    """Of the UTC day of this moment, what says how many messages are left has to be counted again."""
+    """Of the UTC day of this moment, what says what became of messages has to be counted again, and no window."""
     return Row(tables.MARK_REMOVED, (deleted_ms * 1000, deleted_ms, tenant, day(from_ms(moment_ms))), (tenant,))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -95,11 +95,12 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
     return facts
 
 
-def write(root: Path, facts: Iterable[Fact]) -> None:
-    """Append to the archive's tables."""
+def write(root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = None) -> None:
+    """Append to the archive's tables. `rules` are those that touched events which were not stopped, by id."""
+    facts = list(facts)
     for table in (archive.EVENTS, archive.HELD):
         rows = [
-            _row(table, event, outcome)
+            _row(table, event, outcome, (rules or {}).get(event.id))
             for event, outcome in facts
             if (outcome == "events") == (table is archive.EVENTS)
         ]
@@ -108,12 +109,13 @@ def write(root: Path, facts: Iterable[Fact]) -> None:
             write_deltalake(f"{root}/{table.name}", Table.from_batches(batches), mode="append", partition_by=["day"])
 
 
-def _row(table: ArchiveTable, event: Event, outcome: str) -> tuple[Any, ...]:
+def _row(table: ArchiveTable, event: Event, outcome: str, rule: str | None) -> tuple[Any, ...]:
     values = {
         **{name: getattr(event, name, None) for name in table.names},
         "day": (event.time.astimezone(UTC).date() - date(1970, 1, 1)).days,
         "properties": json.dumps(event.properties) if event.properties else None,
-        "context": None,
+        "context": json.dumps(event.context) if event.context else None,
+        "rule": rule,
     }
     if table is archive.HELD:
         action = Action.HOLD if outcome == "held" else Action.BLOCK

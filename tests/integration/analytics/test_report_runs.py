@@ -27,7 +27,8 @@ from infra.contracts.control import Tenant
 from infra.contracts.metrics import MEASURES, TENANT_SCOPE, channel_scope
 from infra.contracts.records import Point
 from infra.contracts.reports import Document, State
-from infra.contracts.tables import MEASURE_COLUMNS, PUT_WINDOW, WINDOWS
+from infra.contracts.review import Entry, Verb
+from infra.contracts.tables import KEEP_DECISION, MEASURE_COLUMNS, PUT_WINDOW, WINDOWS
 from infra.contracts.windows import DAY, HOUR, MINUTE, WATERMARK_DELAY, Grain
 from infra.runtime import control
 from infra.runtime.archive import ArchiveReader
@@ -283,3 +284,51 @@ def test_of_an_open_day_what_is_over_is_corrected(
     assert max(windows(database, "batch", MINUTE)) < noon - WATERMARK_DELAY
     assert windows(database, "batch", DAY) == {}
     assert not Runs(database).document("acme", "backfill", FIRST).final
+
+
+def test_a_decision_makes_the_week_of_its_message_again(
+    topics: Kafka, database: Database, reader: ArchiveReader, delta: SparkSession
+) -> None:
+    Log(topics).beat(START + timedelta(days=20))
+    root = Path(reader.root)
+    noon = START + timedelta(hours=12)
+    held = [fact(n, noon, "held", user_id="mal") for n in (1, 2)]
+    write(root, [fact(0, noon), *held])
+
+    def decide(verb: Verb, about: str, minutes: int) -> None:
+        at = noon + timedelta(minutes=minutes, milliseconds=20)
+        entry = Entry(
+            id=f"{verb}-{about}",
+            verb=verb,
+            decided_at=at,
+            decided_by="key",
+            moderator="ada",
+            message_id=about,
+            held_event_id=about,
+        )
+        line = msgspec.json.encode(entry).decode()
+        values = (-int(at.timestamp() * 1_000_000), line, "acme", at.date().isoformat(), entry.id)
+        database.session.execute(database.prepared(KEEP_DECISION).bind(values))
+
+    def again(spark: Callable[[], SparkSession] = lambda: delta) -> list[str]:
+        made = job(reader, topics, database, spark)
+        plan = made.plan(REPORTS["moderation"], FIRST, FIRST, {"acme": UTC_ZONE})
+        return [task.tenants["acme"] for task in made.make(plan)]
+
+    def figures() -> list[Any]:
+        document = Runs(database).document("acme", "moderation", date(2026, 3, 9))
+        names = ("held", "released", "rejected", "waiting", "median")
+        return [document.revision, *(document.figures[name] for name in names)]
+
+    assert again() == ["new"]
+    assert figures() == [1, 2, 0, 0, 2, None]
+    # A release brings the event once more, and what was rejected is hidden by one of another week.
+    decide(Verb.RELEASE, "e1", 10)
+    write(root, [fact(1, noon, user_id="mal", late=True)])
+    assert again() == ["changed"]
+    assert figures() == [2, 2, 1, 0, 1, 600.0]
+    decide(Verb.REJECT, "e2", 30)
+    later = START + timedelta(days=21)
+    write(root, [fact(5, later, type="message.blocked", message_id="e2", user_id="hubbub")])
+    assert again() == ["removed"]
+    assert figures() == [3, 2, 1, 1, 0, 1_200.0]

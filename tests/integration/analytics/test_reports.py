@@ -1,23 +1,19 @@
 """Reports on real Spark over real Delta tables, against a recount in plain Python. Needs no server."""
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from analytics.reports import counting, facts, parity
-from analytics.reports.coverage import Coverage
+from analytics.reports import facts, parity
 from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot, is_after
 from analytics.reports.spans import Span
 from infra.contracts.metrics import DISTINCTS, MEASURES
-from infra.contracts.reports import Document
-from infra.runtime.archive import ArchiveReader
-from infra.runtime.settings import Archive, Runtime
 from tests.integration.analytics.archived import Fact, community, fact, recount, write
+from tests.integration.analytics.places import Place, sections_of
 
 UTC_ZONE = ZoneInfo("UTC")
 FIRST = datetime(2026, 3, 27, tzinfo=UTC)
@@ -25,38 +21,6 @@ DAY = date(2026, 3, 29)
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 NUMBERS = {"sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"}
 PEOPLE = {"active", "contributors", "present"}
-
-
-class Place:
-    """An archive in a folder of its own, and reports over it."""
-
-    def __init__(self, root: Path, spark: SparkSession) -> None:
-        self.root = root
-        self.spark = spark
-        self.reader = ArchiveReader(Archive(location=str(root)), Runtime())
-
-    def rows(self, name: str, span: Span, more: dict[str, DataFrame] | None = None) -> list[dict[str, Any]]:
-        report = REPORTS[name]
-        versions = Snapshot(self.reader, report.tables).versions
-        tables = {
-            t.name: counting.read(self.spark, self.reader.root, t, versions[t.name], ["acme", "other"])
-            for t in report.tables
-        }
-        as_of = span.until + timedelta(hours=1)
-        counted = counting.shown(report.query({**tables, **(more or {})}, span, as_of), report.shapes)
-        return [row.asDict() for row in counted.collect()]
-
-    def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
-        versions = Snapshot(self.reader, REPORTS[name].tables).versions
-        later = span.until + timedelta(hours=1)
-        coverage = Coverage(as_of=later, at=later)
-        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
-        return document
-
-
-@pytest.fixture
-def place(tmp_path: Path, delta: SparkSession) -> Place:
-    return Place(tmp_path / "archive", delta)
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +183,6 @@ def test_a_block_takes_edits_away_on_their_own_day_and_a_delete_does_not(place: 
     assert (removal.tenant, removal.sent) == ("acme", later)
     after = place.document("daily", edited).figures
     assert [(f["edited"], f["blocked"]) for f in (before, after)] == [(1, 0), (0, 1)]
-
-
-def sections_of(document: Document) -> dict[str, list[dict[str, Any]]]:
-    return {section.name: list(section.rows) for section in document.sections}
 
 
 def test_response_times_are_those_of_the_conversations(place: Place) -> None:

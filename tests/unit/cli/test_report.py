@@ -137,7 +137,10 @@ def test_a_metric_that_is_off_on_a_final_day_ends_with_1(made):
 def test_what_cannot_be_made_is_said_by_name(made):
     unknown = made.run("yearly")
     assert unknown.exit_code == 2
-    assert "one of daily, weekly, monthly, response-times, parity, backfill" in unknown.output
+    assert (
+        "one of daily, weekly, monthly, response-times, sessions, channels, moderation, parity, backfill"
+        in unknown.output
+    )
     backwards = made.run("daily", "--from", "2026-03-14", "--to", "2026-03-13")
     assert backwards.exit_code == 2
     assert "is before --from" in backwards.output
@@ -146,4 +149,4 @@ def test_what_cannot_be_made_is_said_by_name(made):
 
 def test_the_help_names_every_report():
     described = CliRunner().invoke(app, ["report", "--help"]).output
-    assert f"Which: {', '.join(REPORTS)}." in described
+    assert f"Which: {', '.join(REPORTS)}." in " ".join(described.split())
