@@ -11,34 +11,38 @@ from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame
 
-from analytics.reports import activity, daily, facts, parity, response_times
+from analytics.reports import activity, daily, facts, lifecycle, parity, response_times, retention, visits
 from analytics.reports.spans import Grain, Span, starting
 from infra.contracts.archive import EVENTS, HELD, ArchiveTable
-from infra.contracts.reports import Column
+from infra.contracts.reports import OPEN, Column, Kind
 
 #: Tables by name, the day, and the moment before which everything is archived → rows (tenant, section, key, and each
 #: column).
 Query = Callable[[Mapping[str, DataFrame], Span, datetime], DataFrame]
 _UTC: Final = ZoneInfo("UTC")
+#: How a report that comes by day, week and month is named.
+_NAMED: Final[Mapping[Grain, str]] = {"week": "{}", "day": "{}-daily", "month": "{}-monthly"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """A list of the report, made from the rows that the query gives this `section`. See `reports.Section`.
 
-    Ordered by the columns in `order`, the largest first, then by key; a series is ordered by its steps. Lists of the
-    same section are in the same order.
+    Ordered by the columns in `order`, the largest first, then by key; a series is ordered by its steps, a heat map by
+    its periods. Lists of the same section are in the same order.
     """
 
     name: str
     section: str
     title: str
-    kind: Literal["series", "ranking", "table"]
+    kind: Kind
     key: str
     columns: tuple[str, ...]
     order: tuple[str, ...] = ()
     most: int = 0
     """Rows at most; a series has all its steps."""
+    periods: int = 0
+    """Rows are so many periods up to and with this one, in place of the steps of this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +66,19 @@ class Report:
     as_windows: bool = False
     """Whether the measures of a UTC day are also published as its exact windows."""
     grain: Grain = "day"
-    before: timedelta = timedelta(0)
+    before: timedelta | None = timedelta(0)
     after: timedelta = timedelta(0)
-    """How much before and after a period is read to know it."""
+    """How much before and after a period is read to know it; without `before`, all there is."""
     rule: str = ""
     """What its reader has to know of how it is counted."""
+    example: str = ""
+    """A small case worked out."""
 
     def spans(self, first: date, last: date, zone: ZoneInfo) -> list[Span]:
         """The periods that these days, both included, lie in, for a tenant in this zone."""
         zone = _UTC if self.calendar == "UTC" else zone
         return [
-            Span(day=day, zone=zone, count=count, before=self.before, after=self.after)
+            Span(day=day, zone=zone, count=count, grain=self.grain, before=self.before, after=self.after)
             for day, count in starting(self.grain, first, last)
         ]
 
@@ -155,6 +161,75 @@ def _of_days(name: str, title: str, grain: Grain) -> Report:
     )
 
 
+def _retention(grain: Grain) -> Report:
+    """Cohorts by day, week or month: weekly unless the name says otherwise."""
+    count = visits.PERIODS[grain]
+    shares = tuple(retention.after(grain, n) for n in range(count))
+    headline = {"day": (1, 7, 14), "week": (1, 4, 12), "month": (1, 3, 12)}[grain]
+    figures = (retention.R30.name, retention.SIZE.name, *(shares[n] for n in headline))
+    return Report(
+        name=_NAMED[grain].format("retention"),
+        title=f"Retention by {grain}",
+        meaning=f"How many came again of those who wrote in the {count} {grain}s that end with this one, and R30.",
+        calendar="tenant",
+        tables=(EVENTS,),
+        query=retention.retention,
+        columns=retention.columns(grain),
+        headline=figures,
+        figures=figures,
+        shapes=tuple(
+            Shape(
+                name=section,
+                section=section,
+                title=title,
+                kind="heatmap",
+                key="cohort",
+                columns=(retention.SIZE.name, *shares, OPEN),
+                most=count + 1,
+                periods=count,
+            )
+            for section, title in (
+                (retention.FIRST_TIME, f"By the {grain} of the first message"),
+                (retention.RECURRING, f"By every {grain} with a message"),
+            )
+        ),
+        grain=grain,
+        before=None,
+        rule=retention.RULE,
+        example=retention.EXAMPLE if grain == "week" else "",
+    )
+
+
+def _lifecycle(grain: Grain) -> Report:
+    """Who was new, returning, resurrecting and dormant, by day, week or month."""
+    return Report(
+        name=_NAMED[grain].format("lifecycle"),
+        title=f"Lifecycle by {grain}",
+        meaning=f"How many people were new, returning or resurrecting in the {grain}, and how many went dormant.",
+        calendar="tenant",
+        tables=(EVENTS,),
+        query=lifecycle.lifecycle,
+        columns=lifecycle.columns(grain),
+        headline=lifecycle.FIGURES,
+        figures=lifecycle.FIGURES,
+        shapes=(
+            Shape(
+                name=f"{grain}s",
+                section=facts.STEP,
+                title=f"{grain.capitalize()} by {grain}",
+                kind="series",
+                key=grain,
+                columns=lifecycle.FIGURES,
+                periods=visits.PERIODS[grain],
+            ),
+        ),
+        grain=grain,
+        before=None,
+        rule=lifecycle.RULE,
+        example=lifecycle.EXAMPLE if grain == "week" else "",
+    )
+
+
 REPORTS: Final = {
     report.name: report
     for report in (
@@ -185,6 +260,8 @@ REPORTS: Final = {
         ),
         _of_days("weekly", "Weekly report", "week"),
         _of_days("monthly", "Monthly report", "month"),
+        *(_retention(grain) for grain in _NAMED),
+        *(_lifecycle(grain) for grain in _NAMED),
         Report(
             name="response-times",
             title="Response times",

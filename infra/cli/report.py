@@ -15,7 +15,7 @@ import typer
 from infra.cli.access import read_directory
 from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
-from infra.contracts.reports import Document
+from infra.contracts.reports import OPEN, Column, Document, Section
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 
@@ -42,7 +42,13 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Which: daily, weekly, monthly, response-times, parity.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Which: daily, weekly, monthly, retention, retention-daily, retention-monthly, lifecycle, "
+            "lifecycle-daily, lifecycle-monthly, response-times, parity."
+        ),
+    ],
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; yesterday unless given.")
     ] = None,
@@ -138,6 +144,9 @@ def _tables(documents: Sequence[Document]) -> None:
             if not rows:
                 continue
             typer.echo(f"\n{document.period} {document.tenant}: {section.title.lower()}")
+            if section.kind == "heatmap":
+                _heatmap(section, columns)
+                continue
             print_table(
                 (section.key.upper(), *(columns[name].label.upper() for name in section.columns)),
                 [
@@ -147,6 +156,22 @@ def _tables(documents: Sequence[Document]) -> None:
             )
             if more := section.omitted + len(section.rows) - len(rows):
                 typer.echo(f"and {more} more")
+
+
+def _heatmap(section: Section, columns: Mapping[str, Column]) -> None:
+    """Shares in percent; what is not over yet has an asterisk."""
+    from analytics.reports.heatmap import tiles
+
+    of_section = [columns[name] for name in section.columns]
+    print_table(
+        (section.key.upper(), *(column.label.upper() for column in of_section if column.name != OPEN)),
+        [
+            (row[section.key], *(f"{tile.text}*" if tile.open else tile.text for tile in tiles(of_section, row)))
+            for row in section.rows
+        ],
+    )
+    if any(row[OPEN] for row in section.rows):
+        typer.echo("* not over yet, and not in the mean")
 
 
 def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:

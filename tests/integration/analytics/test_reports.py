@@ -8,16 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from analytics.reports import counting, facts, parity
-from analytics.reports.coverage import Coverage
+from analytics.reports import facts, parity
 from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot, is_after
 from analytics.reports.spans import Span
 from infra.contracts.metrics import DISTINCTS, MEASURES
 from infra.contracts.reports import Document
-from infra.runtime.archive import ArchiveReader
-from infra.runtime.settings import Archive, Runtime
 from tests.integration.analytics.archived import Fact, community, fact, recount, write
+from tests.integration.analytics.places import Place
 
 UTC_ZONE = ZoneInfo("UTC")
 FIRST = datetime(2026, 3, 27, tzinfo=UTC)
@@ -25,33 +23,6 @@ DAY = date(2026, 3, 29)
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 NUMBERS = {"sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"}
 PEOPLE = {"active", "contributors", "present"}
-
-
-class Place:
-    """An archive in a folder of its own, and reports over it."""
-
-    def __init__(self, root: Path, spark: SparkSession) -> None:
-        self.root = root
-        self.spark = spark
-        self.reader = ArchiveReader(Archive(location=str(root)), Runtime())
-
-    def rows(self, name: str, span: Span, more: dict[str, DataFrame] | None = None) -> list[dict[str, Any]]:
-        report = REPORTS[name]
-        versions = Snapshot(self.reader, report.tables).versions
-        tables = {
-            t.name: counting.read(self.spark, self.reader.root, t, versions[t.name], ["acme", "other"])
-            for t in report.tables
-        }
-        as_of = span.until + timedelta(hours=1)
-        counted = counting.shown(report.query({**tables, **(more or {})}, span, as_of), report.shapes)
-        return [row.asDict() for row in counted.collect()]
-
-    def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
-        versions = Snapshot(self.reader, REPORTS[name].tables).versions
-        later = span.until + timedelta(hours=1)
-        coverage = Coverage(as_of=later, at=later)
-        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
-        return document
 
 
 @pytest.fixture
