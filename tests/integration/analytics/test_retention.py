@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,12 @@ STATES = ("active", "new", "returning", "resurrecting", "dormant")
 
 @pytest.fixture(scope="module")
 def facts() -> list[Fact]:
-    return community(seed=11, start=START, days=130, count=1_600)
+    """A community that somebody new joins every day, who comes again or not."""
+    random, found = Random(11), community(seed=11, start=START, days=130, count=1_600)
+    for n in range(130):
+        moments = [START + timedelta(days=n + away) for away in (0, 1, 6, 8, 33) if not away or random.random() < 0.4]
+        found += [fact(10_000 + 10 * n + k, moment, user_id=f"n{n}") for k, moment in enumerate(moments)]
+    return found
 
 
 @pytest.fixture(scope="module")
