@@ -18,7 +18,7 @@ from analytics.reports.registry import REPORTS
 from analytics.reports.spans import Span
 from infra.cli import app, report
 from infra.contracts.reports import Document
-from tests.unit.analytics.reported import daily
+from tests.unit.analytics.reported import daily, retention
 
 RANGE = ("--from", "2026-03-13", "--to", "2026-03-14")
 
@@ -86,6 +86,21 @@ def test_json_and_csv_are_for_scripts(made):
     assert [document.period for document in found] == ["2026-03-13", "2026-03-14"]
     sheet = made.run("daily", *RANGE, "--format", "csv").stdout
     assert sheet.startswith("report,tenant,period,")
+
+
+def test_a_heat_map_has_a_line_a_cohort_and_marks_what_is_not_over(made):
+    found = retention()
+    made.stored["retention"] = lambda day: found
+    done = made.run("retention", "--from", "2026-03-12")
+    assert done.exit_code == 0
+    shown = lines(done.stdout)
+    first_time = found.sections[0]
+    last, mean = first_time.rows[-2:]
+    assert f"2026-03-09 {last['size']:,} 100.0*" in shown
+    assert any(line.startswith(f"mean {mean['size']:,} 100.0 {mean['w1']:.1f} ") for line in shown)
+    assert "* not over yet, and not in the mean" in shown
+    assert "COHORT PEOPLE W0 W1" in "\n".join(shown)
+    assert "OPEN" not in done.stdout
 
 
 def test_a_page_is_written_to_a_file(made, tmp_path: Path):
