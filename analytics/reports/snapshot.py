@@ -73,9 +73,8 @@ class Snapshot:
         first, last = min(touched), max(touched)
         types = ", ".join(f"'{name}'" for name in sorted(REMOVALS))
         query = (
-            # What a join holds in memory is its left side: here the few removals.
-            "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM archive r"  # noqa: S608 - names and dates of our own
-            " JOIN archive s ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
+            "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM archive s"  # noqa: S608 - names and dates of our own
+            " JOIN archive r ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
             f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}')"
             f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}'"
             f" AND r.type IN ({types}) AND r.day >= DATE '{first - APART}'"
