@@ -12,7 +12,7 @@ from analytics.reports.coverage import Coverage
 from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.reports import Cell, Column, Document, Section, Source
+from infra.contracts.reports import MEAN, Cell, Column, Document, Section, Source
 
 #: A row of a query as Python has it.
 Row = Mapping[str, Any]
@@ -75,9 +75,15 @@ def documents(
 
 def _section(shape: Shape, rows: Sequence[Row], columns: Mapping[str, Column], span: Span) -> Section:
     wanted = [columns[name] for name in shape.columns]
-    if shape.kind == "series":
-        by_step = {row["key"]: row for row in rows}
-        keyed = [(start.isoformat(), by_step.get(str(n), {})) for n, start in enumerate(span.steps())]
+    if shape.kind in ("series", "heatmap"):
+        by_key = {row["key"]: row for row in rows}
+        starts = span.periods(shape.periods) if shape.periods else span.steps()
+        keys = [start.isoformat() for start in starts]
+        if shape.kind == "heatmap":
+            keys = [start.date().isoformat() for start in starts]
+        keyed = [(key, by_key.get(str(n), {})) for n, key in enumerate(keys)]
+        if shape.kind == "heatmap":
+            keyed.append((MEAN, by_key.get(MEAN, {})))
         omitted = 0
     else:
         ordered = sorted(rows, key=lambda row: (*(-(row[name] or 0) for name in shape.order), row["key"]))[: shape.most]

@@ -108,7 +108,7 @@ def step(moment: Column, span: Span) -> Column:
     return fn.floor((fn.unix_micros(moment) - start) / 3_600_000_000).cast("int")
 
 
-def place(section: str, key: Column) -> Column:
+def place(section: str | Column, key: Column) -> Column:
     """Where a row belongs: a section of the report, and what it is about there."""
     return fn.struct(fn.lit(section).alias("section"), key.alias("key"))
 

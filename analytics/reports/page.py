@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from analytics.reports.charts import Chart, chart
-from infra.contracts.reports import Cell, Column, Document, Section
+from analytics.reports.heatmap import tiles
+from infra.contracts.reports import MEAN, OPEN, Cell, Column, Document, Section
 
 #: A label below every so many bars.
 _HOURS: Final = 3
@@ -50,6 +51,9 @@ def _template() -> Template:
         "columns_of": _columns_of,
         "series": _series,
         "share": _share,
+        "tiles": tiles,
+        "MEAN": MEAN,
+        "OPEN": OPEN,
         "state": state_of,
         "shown": shown,
         "key": key_of,
@@ -98,7 +102,15 @@ def key_of(section: Section, row: dict[str, Cell]) -> str:
 
 def _step(start: str, key: str) -> str:
     moment = datetime.fromisoformat(start)
-    return f"{moment:%a} {moment.day} {moment:%b}" if key == "day" else f"{moment:%H:%M}"
+    match key:
+        case "day":
+            return f"{moment:%a} {moment.day} {moment:%b}"
+        case "week":
+            return f"{moment.day} {moment:%b}"
+        case "month":
+            return f"{moment:%b %Y}"
+        case _:
+            return f"{moment:%H:%M}"
 
 
 def _columns_of(document: Document, names: Sequence[str]) -> list[Column]:

@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from analytics.reports import activity, backfill, channels, daily, moderation, parity, response_times, sessions
+from analytics.reports import (
+    activity,
+    backfill,
+    channels,
+    daily,
+    lifecycle,
+    moderation,
+    parity,
+    response_times,
+    retention,
+    sessions,
+)
 
 REPORTS: Final = {
     report.name: report
@@ -10,6 +21,8 @@ REPORTS: Final = {
         daily.DAILY,
         activity.WEEKLY,
         activity.MONTHLY,
+        *retention.RETENTION,
+        *lifecycle.LIFECYCLE,
         response_times.RESPONSE_TIMES,
         sessions.SESSIONS,
         channels.CHANNELS,

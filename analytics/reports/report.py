@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from analytics.reports.spans import Grain, Span, starting
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.reports import Column
+from infra.contracts.reports import Column, Kind
 
 #: Tables by name, the span, and the moment before which everything is archived → rows (tenant, section, key, and each
 #: column).
@@ -25,19 +25,21 @@ _UTC: Final = ZoneInfo("UTC")
 class Shape:
     """A list of the report, made from the rows that the query gives this `section`. See `reports.Section`.
 
-    Ordered by the columns in `order`, the largest first, then by key; a series is ordered by its steps. Lists of the
-    same section are in the same order.
+    Ordered by the columns in `order`, the largest first, then by key; a series is ordered by its steps, a heat map by
+    its periods. Lists of the same section are in the same order.
     """
 
     name: str
     section: str
     title: str
-    kind: Literal["series", "ranking", "table"]
+    kind: Kind
     key: str
     columns: tuple[str, ...]
     order: tuple[str, ...] = ()
     most: int = 0
     """Rows at most; a series has all its steps."""
+    periods: int = 0
+    """Rows are so many periods up to and with this one, in place of the steps of this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,18 +65,20 @@ class Report:
     corrects: bool = False
     """Whether its rows are windows, to be stored where readers see something else. See `windows.Corrections`."""
     grain: Grain = "day"
-    before: timedelta = timedelta(0)
+    before: timedelta | None = timedelta(0)
     after: timedelta = timedelta(0)
-    """How much before and after a period is read to know it."""
+    """How much before and after a period is read to know it; without `before`, all there is."""
     settle: timedelta = timedelta(hours=1)
     """How long corrections of a period that was just counted are gathered before it is counted again by itself."""
     rule: str = ""
     """What its reader has to know of how it is counted."""
+    example: str = ""
+    """A small case worked out."""
 
     def spans(self, first: date, last: date, zone: ZoneInfo) -> list[Span]:
         """The periods that these days, both included, lie in, for a tenant in this zone."""
         zone = _UTC if self.calendar == "UTC" else zone
         return [
-            Span(day=day, zone=zone, count=count, before=self.before, after=self.after)
+            Span(day=day, zone=zone, count=count, grain=self.grain, before=self.before, after=self.after)
             for day, count in starting(self.grain, first, last)
         ]

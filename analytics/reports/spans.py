@@ -4,12 +4,14 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 #: A week begins on Monday.
 Grain = Literal["day", "week", "month"]
 
+#: Nothing is read from before it. Days before October 1582 are other ones in Spark's and in Python's calendar.
+BEGINNING: Final = datetime(1600, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 
 
@@ -17,13 +19,14 @@ _HOUR = timedelta(hours=1)
 class Span:
     """One or more calendar days in a time zone, from `day` on: of 23 or 25 hours where the clocks change.
 
-    `before` and `after` are how much beyond them has to be read to know them.
+    `before` and `after` are how much beyond them has to be read to know them; without `before`, all there is.
     """
 
     day: date
     zone: ZoneInfo
     count: int = 1
-    before: timedelta = timedelta(0)
+    grain: Grain = "day"
+    before: timedelta | None = timedelta(0)
     after: timedelta = timedelta(0)
 
     @property
@@ -37,7 +40,7 @@ class Span:
     @property
     def since(self) -> datetime:
         """From when on it is read."""
-        return self.start - self.before
+        return BEGINNING if self.before is None else self.start - self.before
 
     @property
     def until(self) -> datetime:
@@ -55,6 +58,11 @@ class Span:
             return [self._midnight(self.day + timedelta(days=n)).astimezone(self.zone) for n in range(self.count)]
         count = -((self.start - self.end) // _HOUR)
         return [(self.start + n * _HOUR).astimezone(self.zone) for n in range(count)]
+
+    def periods(self, count: int) -> list[datetime]:
+        """The start of so many calendar periods, of which this is the last, in the zone."""
+        days = [_back(self.grain, self.day, n) for n in reversed(range(count))]
+        return [self._midnight(day).astimezone(self.zone) for day in days]
 
     def reads(self, moment: datetime) -> bool:
         """Whether what happened at this moment is read."""
@@ -77,6 +85,14 @@ def starting(grain: Grain, first: date, last: date) -> Iterator[tuple[date, int]
             count = 7 if grain == "week" else 1
         yield start, count
         day = start + timedelta(days=count)
+
+
+def _back(grain: Grain, day: date, count: int) -> date:
+    """The first day of the period that is so many before the one that begins on this day."""
+    if grain == "month":
+        months = day.year * 12 + day.month - 1 - count
+        return date(months // 12, months % 12 + 1, 1)
+    return day - timedelta(days=count * (7 if grain == "week" else 1))
 
 
 def days(first: date, last: date) -> Iterator[date]:

@@ -107,9 +107,10 @@ def _report(report: Any) -> str:
     rows = [f"| `{c.name}` | {c.label} | {c.meaning} | {c.unit} |" for c in report.columns]
     days = "By UTC day." if report.calendar == "UTC" else "By calendar day of the tenant."
     rule = f"{report.rule}\n\n" if report.rule else ""
+    example = f"\nFor example: {report.example}" if report.example else ""
     return (
         f"## `{report.name}`\n\n{report.meaning} {days}\n\n{rule}"
-        f"| number | shown as | meaning | unit |\n|---|---|---|---|\n{chr(10).join(rows)}\n"
+        f"| number | shown as | meaning | unit |\n|---|---|---|---|\n{chr(10).join(rows)}\n{example}"
     )
 
 

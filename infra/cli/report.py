@@ -15,7 +15,7 @@ import typer
 from infra.cli.access import read_directory
 from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
-from infra.contracts.reports import Document
+from infra.contracts.reports import OPEN, Column, Document, Section
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Cassandra, Kafka, Runtime
 
@@ -48,7 +48,8 @@ def report(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which: daily, weekly, monthly, response-times, sessions, channels, moderation, parity, backfill."
+            help="Which: daily, weekly, monthly, retention, retention-daily, retention-monthly, lifecycle, "
+            "lifecycle-daily, lifecycle-monthly, response-times, sessions, channels, moderation, parity, backfill."
         ),
     ],
     first: Annotated[
@@ -166,6 +167,9 @@ def _tables(documents: Sequence[Document]) -> None:
             if not rows:
                 continue
             typer.echo(f"\n{document.period} {document.tenant}: {section.title.lower()}")
+            if section.kind == "heatmap":
+                _heatmap(section, columns)
+                continue
             print_table(
                 (section.key.upper(), *(columns[name].label.upper() for name in section.columns)),
                 [
@@ -175,6 +179,22 @@ def _tables(documents: Sequence[Document]) -> None:
             )
             if more := section.omitted + len(section.rows) - len(rows):
                 typer.echo(f"and {more} more")
+
+
+def _heatmap(section: Section, columns: Mapping[str, Column]) -> None:
+    """Shares in percent; what is not over yet has an asterisk."""
+    from analytics.reports.heatmap import tiles
+
+    of_section = [columns[name] for name in section.columns]
+    print_table(
+        (section.key.upper(), *(column.label.upper() for column in of_section if column.name != OPEN)),
+        [
+            (row[section.key], *(f"{tile.text}*" if tile.open else tile.text for tile in tiles(of_section, row)))
+            for row in section.rows
+        ],
+    )
+    if any(row[OPEN] for row in section.rows):
+        typer.echo("* not over yet, and not in the mean")
 
 
 def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:

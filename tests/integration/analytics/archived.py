@@ -21,7 +21,7 @@ from infra.contracts.records import Action
 
 #: An event and what became of it: `events`, `held` or `blocked`.
 Fact = tuple[Event, str]
-_ACTIVE = {"message.sent", "message.edited", "reaction.added", "receipt.read", "channel.joined"}
+ACTIVE = {"message.sent", "message.edited", "reaction.added", "receipt.read", "channel.joined"}
 
 
 def fact(number: int, moment: datetime, outcome: str = "events", **fields: Any) -> Fact:
@@ -151,7 +151,7 @@ def recount(facts: Sequence[Fact], tenant: str, span: Span, *, moderated: bool =
                 row[outcome] += event.type in ("message.sent", "message.edited")
                 continue
             who["present"].add(event.author)
-            if event.type in _ACTIVE:
+            if event.type in ACTIVE:
                 who["active"].add(event.author)
             match event.type:
                 case "message.sent":

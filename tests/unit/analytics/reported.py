@@ -11,8 +11,10 @@ import msgspec
 from analytics.reports.counting import documents
 from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
+from analytics.reports.retention import FIRST_TIME, RECURRING
 from analytics.reports.spans import Span
-from infra.contracts.reports import Document
+from analytics.reports.visits import PERIODS
+from infra.contracts.reports import MEAN, OPEN, Document
 
 CHANNELS = (
     "general",
@@ -116,3 +118,37 @@ def week(last: date = date(2026, 3, 15), count: int = 7) -> list[Document]:
         as_of = datetime(day.year, day.month, day.day, 1, 17, 4, tzinfo=UTC) + timedelta(days=1)
         found.append(daily(day, seed=n, as_of=as_of))
     return found
+
+
+def retention(day: date = date(2026, 3, 9), zone: str = "Europe/Berlin", seed: int = 1) -> Document:
+    """A `retention` of the week of this day, which is not over, as counting makes it; the first cohorts are empty."""
+    (span,) = REPORTS["retention"].spans(day, day, ZoneInfo(zone))
+    random, count = Random(seed), PERIODS["week"]
+    rows: list[dict[str, Any]] = []
+    names = [f"w{n}" for n in range(count)]
+    for section, share in ((FIRST_TIME, 0.42), (RECURRING, 0.71)):
+        sums = {name: [0, 0] for name in names}
+        for cohort in range(3, count):
+            size = random.randrange(40, 160)
+            shares: dict[str, Any] = dict.fromkeys(names)
+            for n in range(count - cohort):
+                came = size if n == 0 else round(size * share * n**-0.45 * random.uniform(0.85, 1.15))
+                shares[f"w{n}"] = round(100 * came / size, 1)
+                if cohort + n < count - 1:
+                    sums[f"w{n}"] = [sums[f"w{n}"][0] + came, sums[f"w{n}"][1] + size]
+            rows.append(
+                {"section": section, "key": str(cohort), "size": size, **shares, OPEN: f"w{count - 1 - cohort}"}
+            )
+        means = {name: round(100 * came / size, 1) if size else None for name, (came, size) in sums.items()}
+        rows.append({"section": section, "key": MEAN, "size": sums["w0"][1], **means, OPEN: None})
+    total = {**rows[count - 3], "section": "total", "key": "", "r30": 311}
+    moment = span.start + timedelta(days=3, hours=4)
+    (document,) = documents(
+        REPORTS["retention"],
+        [{"tenant": "demo", "of": count + 1, **row} for row in [total, *rows]],
+        ["demo"],
+        span,
+        Coverage(as_of=moment, at=moment),
+        {"events": 1_442},
+    )
+    return msgspec.structs.replace(document, revision=1)
