@@ -4,17 +4,17 @@ Another report of this shape is one entry here, a function from DataFrame to Dat
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame
 
-from analytics.reports import activity, daily, facts, parity, response_times
+from analytics.reports import activity, churn, daily, facts, leaving, next_channel, outcomes, parity, response_times
 from analytics.reports.spans import Grain, Span, starting
 from infra.contracts.archive import EVENTS, HELD, ArchiveTable
-from infra.contracts.reports import Column
+from infra.contracts.reports import Cell, Column
 
 #: Tables by name, the day, and the moment before which everything is archived → rows (tenant, section, key, and each
 #: column).
@@ -67,6 +67,8 @@ class Report:
     """How much before and after a period is read to know it."""
     rule: str = ""
     """What its reader has to know of how it is counted."""
+    silent: Mapping[str, Cell] = field(default_factory=dict)
+    """Figures of a tenant that the rows say nothing about, where those are not 0."""
 
     def spans(self, first: date, last: date, zone: ZoneInfo) -> list[Span]:
         """The periods that these days, both included, lie in, for a tenant in this zone."""
@@ -238,6 +240,86 @@ REPORTS: Final = {
             rule=response_times.RULE,
             before=response_times.BEFORE,
             after=response_times.AFTER,
+        ),
+        Report(
+            name="churn",
+            title="Churn risk",
+            meaning="How likely each active person is to stay away from now on, and how right such predictions were: "
+            "a prediction for those who look after people, not a ground to decide about them.",
+            calendar="tenant",
+            tables=(EVENTS,),
+            query=churn.churn,
+            columns=churn.COLUMNS,
+            headline=("at_risk", "expected", "people", "auc", "calibration_error"),
+            figures=churn.FIGURES,
+            shapes=(
+                Shape(
+                    name="people",
+                    section=facts.PERSON,
+                    title="Who may leave",
+                    kind="table",
+                    key="user",
+                    columns=("risk", *(f"reason_{n + 1}" for n in range(leaving.REASONS))),
+                    order=("risk",),
+                    most=2_000,
+                ),
+                Shape(
+                    name="calibration",
+                    section=churn.CALIBRATION,
+                    title="Calibration on held-out weeks",
+                    kind="table",
+                    key="band",
+                    columns=("predicted", "observed", "outcomes"),
+                    most=leaving.BINS,
+                ),
+                Shape(
+                    name="held_out",
+                    section=churn.WEEK,
+                    title="Held-out weeks",
+                    kind="table",
+                    key="known_on",
+                    columns=("auc", "predicted", "observed", "outcomes"),
+                    most=10,
+                ),
+            ),
+            rule=churn.RULE,
+            silent=churn.SILENT,
+            before=outcomes.BEFORE,
+        ),
+        Report(
+            name="next-channel",
+            title="Next channel",
+            meaning="For each person the channel they do not write in that goes best with those they write in.",
+            calendar="tenant",
+            tables=(EVENTS,),
+            query=next_channel.next_channel,
+            columns=next_channel.COLUMNS,
+            headline=next_channel.FIGURES,
+            figures=next_channel.FIGURES,
+            shapes=(
+                Shape(
+                    name="channels",
+                    section=facts.CHANNEL,
+                    title="Channels suggested most",
+                    kind="ranking",
+                    key="channel",
+                    columns=("suggested",),
+                    order=("suggested",),
+                    most=10,
+                ),
+                Shape(
+                    name="people",
+                    section=facts.PERSON,
+                    title="Everybody's next channel",
+                    kind="table",
+                    key="user",
+                    columns=("channel", "score", "via", "together", "out_of"),
+                    order=("score",),
+                    most=2_000,
+                ),
+            ),
+            rule=next_channel.RULE,
+            before=next_channel.BEFORE,
         ),
         Report(
             name="parity",

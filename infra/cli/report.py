@@ -42,7 +42,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Which: daily, weekly, monthly, response-times, parity.")],
+    name: Annotated[
+        str, typer.Argument(help="Which: daily, weekly, monthly, response-times, churn, next-channel, parity.")
+    ],
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; yesterday unless given.")
     ] = None,

@@ -108,7 +108,7 @@ def test_a_metric_that_is_off_on_a_final_day_ends_with_1(made):
 def test_what_cannot_be_made_is_said_by_name(made):
     unknown = made.run("yearly")
     assert unknown.exit_code == 2
-    assert "one of daily, weekly, monthly, response-times, parity" in unknown.output
+    assert "one of daily, weekly, monthly, response-times, churn, next-channel, parity" in unknown.output
     backwards = made.run("daily", "--from", "2026-03-14", "--to", "2026-03-13")
     assert backwards.exit_code == 2
     assert "is before --from" in backwards.output
