@@ -291,7 +291,7 @@ def _sums(people: DataFrame, model: Model) -> Row:
 
 def _predicted(people: DataFrame, model: Model) -> DataFrame:
     """(tenant, section, key), risk and reasons of each of these people."""
-    reasons = fn.udf(model.reasons, "array<string>")(fn.array(*(f.name for f in FEATURES)))
+    reasons = fn.udf(lambda values: model.reasons(values), "array<string>")(fn.array(*(f.name for f in FEATURES)))
     return people.withColumn("reasons", reasons).select(
         "tenant",
         fn.lit(facts.PERSON).alias("section"),
