@@ -291,8 +291,9 @@ def _sums(people: DataFrame, model: Model) -> Row:
 
 def _predicted(people: DataFrame, model: Model) -> DataFrame:
     """(tenant, section, key), risk and reasons of each of these people."""
-    reasons = fn.udf(lambda values: model.reasons(values), "array<string>")(fn.array(*(f.name for f in FEATURES)))
-    return people.withColumn("reasons", reasons).select(
+    # PySpark looks for hints of types in what it is given, and a bound method's it does not understand.
+    reasons = fn.udf(lambda values: model.reasons(values), "array<string>")  # noqa: PLW0108
+    return people.withColumn("reasons", reasons(fn.array(*(f.name for f in FEATURES)))).select(
         "tenant",
         fn.lit(facts.PERSON).alias("section"),
         fn.col("author").alias("key"),
