@@ -78,9 +78,7 @@ _OF_OUTCOMES: Final = (
     ),
 )
 _WHOLE: Final = (
-    reports.Column(
-        name="abstained", label="No prediction because", meaning="why there is none", unit="text", optional=True
-    ),
+    reports.Column(name="abstained", label="No prediction", meaning="why there is none", unit="text", optional=True),
     reports.Column(
         name="people", label="People", meaning=f"active in the {HORIZON} days that end with the day", unit="people"
     ),
@@ -131,7 +129,7 @@ _TYPES: Final = {"text": "string", "percent": "double", "share": "double"}
 _SCHEMA: Final = ", ".join(
     (
         "tenant string, section string, key string",
-        *(f"{c.name} {'double' if c.name == 'expected' else _TYPES.get(c.unit, 'bigint')}" for c in COLUMNS),
+        *(f"{c.name} {_TYPES.get(c.unit, 'bigint')}" for c in COLUMNS),
     )
 )
 _KEY: Final = ("tenant", "section", "key")
@@ -283,10 +281,11 @@ def _pasts(known: DataFrame) -> dict[str, Past]:
 def _sums(people: DataFrame, model: Model) -> Row:
     risk = model.probability()
     row = people.agg(
-        fn.round(fn.sum(risk), 1).alias("expected"), fn.count(fn.when(risk > fn.lit(0.5), True)).alias("at_risk")
+        fn.round(fn.sum(risk)).cast("bigint").alias("expected"),
+        fn.count(fn.when(risk > fn.lit(0.5), True)).alias("at_risk"),
     ).first()
     assert row is not None  # an aggregate of everything has a row
-    return {"expected": row.expected or 0.0, "at_risk": row.at_risk}
+    return {"expected": row.expected or 0, "at_risk": row.at_risk}
 
 
 def _predicted(people: DataFrame, model: Model) -> DataFrame:

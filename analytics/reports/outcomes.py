@@ -52,8 +52,8 @@ def _number(value: float) -> str:
 
 def _ago(value: float, mean: float) -> str:
     if value == 0:
-        return f"active on the last day, others {_number(mean)} days before"
-    return f"last active {_number(value)} {'day' if value == 1 else 'days'} before, others {_number(mean)}"
+        return f"active on the last day, others {_number(mean)} days ago"
+    return f"last active {_number(value)} {'day' if value == 1 else 'days'} ago, others {_number(mean)}"
 
 
 def _trend(value: float, mean: float) -> str:

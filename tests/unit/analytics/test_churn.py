@@ -108,20 +108,18 @@ def test_reasons_are_the_strongest_shares_and_say_which_way():
     one = model(away=0.3, days=-0.1, messages=-0.5, reactions=0.01)
     # 0.3 * 7, -0.1 * -6, -0.5 * (log 2 - log 21), 0.01 * log 4.
     assert one.reasons(values(away=9, days=2, messages=log1p(1), reactions=log1p(3))) == [
-        "↑ last active 9 days before, others 2",
+        "↑ last active 9 days ago, others 2",
         "↑ messages: 1, others 20",
         "↑ active on 2 of 14 days, others 8",
     ]
-    assert (
-        one.reasons(values(away=0, days=8, messages=log1p(40)))[0] == "↓ active on the last day, others 2 days before"
-    )
+    assert one.reasons(values(away=0, days=8, messages=log1p(40)))[0] == "↓ active on the last day, others 2 days ago"
     assert model().reasons(values(away=9)) == []
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("away", 1, "last active 1 day before, others 2.5"),
+        ("away", 1, "last active 1 day ago, others 2.5"),
         ("overdue", 4.5, "away 4.5 times as long as usual for them, others 2.5"),
         ("fading", 3, "came 3 days fewer than the week before"),
         ("fading", -1, "came 1 day more than the week before"),
