@@ -96,7 +96,7 @@ def next_channel(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -
 
 
 def _writes(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
-    """(tenant, author, channel): who writes in which, of each person those in which they write most."""
+    """(tenant, author, channel, counts): who writes in which, and whether it is one of those they write in most."""
     ago = fn.date_diff(fn.lit(span.day), fn.to_date(fn.from_utc_timestamp("time", span.zone.key)))
     direct = fn.get_json_object("properties", "$.channel_type") == "direct"
     written = (fn.col("type") == MESSAGE_SENT) & ~fn.col("is_bot") & fn.col("author").isNotNull()
@@ -111,19 +111,18 @@ def _writes(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
         )
         .withColumn("direct", fn.max("direct").over(Window.partitionBy("tenant", "channel")))
         .where(~fn.col("direct") & (fn.col("messages") > 0))
-        .withColumn("place", fn.row_number().over(most))
-        .where(fn.col("place") <= _MOST)
-        .select("tenant", "author", "channel")
+        .select("tenant", "author", "channel", (fn.row_number().over(most) <= _MOST).alias("counts"))
     )
 
 
 def _alike(writes: DataFrame) -> DataFrame:
     """(tenant, via, channel, together, out_of, cosine): each two channels that go together, both ways."""
     size = writes.groupBy("tenant", "channel").agg(fn.count("*").alias("size"))
-    here = writes.withColumnRenamed("channel", "via")
+    counting = writes.where("counts").select("tenant", "author", "channel")
+    here = counting.withColumnRenamed("channel", "via")
     of = size.select("tenant", fn.col("channel").alias("via"), fn.col("size").alias("out_of"))
     return (
-        here.join(writes, ["tenant", "author"])
+        here.join(counting, ["tenant", "author"])
         .where(fn.col("via") != fn.col("channel"))
         .groupBy("tenant", "via", "channel")
         .agg(fn.count("*").alias("together"))
@@ -137,11 +136,11 @@ def _alike(writes: DataFrame) -> DataFrame:
 
 def _best(writes: DataFrame, alike: DataFrame) -> DataFrame:
     """(tenant, author) and `_SUGGESTION`: of each person the channel that goes best with theirs, if any does."""
-    theirs = writes.withColumn("count", fn.count("*").over(Window.partitionBy("tenant", "author")))
+    theirs = writes.where("counts").withColumn("count", fn.count("*").over(Window.partitionBy("tenant", "author")))
     strongest = fn.max(fn.struct("cosine", "together", "via", "out_of"))
     first = Window.partitionBy("tenant", "author").orderBy(fn.desc("score"), "channel")
     return (
-        theirs.withColumnRenamed("channel", "via")
+        theirs.select("tenant", "author", fn.col("channel").alias("via"), "count")
         .join(alike, ["tenant", "via"])
         .join(writes, ["tenant", "author", "channel"], "left_anti")
         .groupBy("tenant", "author", "channel", "count")
