@@ -71,7 +71,7 @@ FEATURES: Final = (
     Feature("away", _ago),
     Feature(
         "overdue",
-        lambda value, mean: f"away {_number(value)} times as long as usual for them, others {_number(mean)}",
+        lambda value, mean: f"away {_number(value)} times their usual gap, others {_number(mean)}",
         is_log=True,
     ),
     Feature("days", lambda value, mean: f"active on {_number(value)} of {HORIZON} days, others {_number(mean)}"),

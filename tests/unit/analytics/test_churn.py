@@ -120,7 +120,7 @@ def test_reasons_are_the_strongest_shares_and_say_which_way():
     ("name", "value", "said"),
     [
         ("away", 1, "last active 1 day ago, others 2.5"),
-        ("overdue", 4.5, "away 4.5 times as long as usual for them, others 2.5"),
+        ("overdue", 4.5, "away 4.5 times their usual gap, others 2.5"),
         ("fading", 3, "came 3 days fewer than the week before"),
         ("fading", -1, "came 1 day more than the week before"),
         ("fading", 0, "came as often as the week before"),
