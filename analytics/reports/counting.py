@@ -42,7 +42,7 @@ def documents(
     coverage: Coverage,
     versions: Mapping[str, int],
 ) -> list[Document]:
-    """A document for each tenant, without revision; of one the rows say nothing about, everything is 0."""
+    """A document for each tenant, without revision; of one the rows say nothing about, everything is 0 or `silent`."""
     of_tenant: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         of_tenant[row["tenant"]][row["section"]].append(row)
@@ -65,7 +65,9 @@ def documents(
             columns=report.columns,
             headline=report.headline,
             figures=_cells(
-                next(iter(of_tenant[tenant][facts.TOTAL]), {}), [columns[name] for name in report.figures], span
+                next(iter(of_tenant[tenant][facts.TOTAL]), report.silent),
+                [columns[name] for name in report.figures],
+                span,
             ),
             sections=tuple(_section(shape, of_tenant[tenant][shape.section], columns, span) for shape in report.shapes),
         )

@@ -4,7 +4,7 @@ Each report is declared beside its query, and listed in `analytics.reports.regis
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from analytics.reports.spans import Grain, Span, starting
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.reports import Column, Kind
+from infra.contracts.reports import Cell, Column, Kind
 
 #: Tables by name, the span, and the moment before which everything is archived → rows (tenant, section, key, and each
 #: column).
@@ -72,6 +72,8 @@ class Report:
     """How long corrections of a period that was just counted are gathered before it is counted again by itself."""
     rule: str = ""
     """What its reader has to know of how it is counted."""
+    silent: Mapping[str, Cell] = field(default_factory=dict)
+    """Figures of a tenant that the rows say nothing about, where those are not 0."""
     example: str = ""
     """A small case worked out."""
 

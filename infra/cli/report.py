@@ -49,7 +49,8 @@ def report(
         str,
         typer.Argument(
             help="Which: daily, weekly, monthly, retention, retention-daily, retention-monthly, lifecycle, "
-            "lifecycle-daily, lifecycle-monthly, response-times, sessions, channels, moderation, parity, backfill."
+            "lifecycle-daily, lifecycle-monthly, response-times, sessions, channels, moderation, churn, "
+            "next-channel, parity, backfill."
         ),
     ],
     first: Annotated[
