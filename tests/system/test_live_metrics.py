@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -43,7 +44,9 @@ def test_a_stream_of_one_channels_messages_resumes_without_a_gap(hubbub: Hubbub)
     def send(count: int) -> None:
         nonlocal total
         common = {"type": "message.sent", "channel_id": channel, "user_id": "ada", "text": "hello"}
-        assert hubbub.send(*({**common, "id": str(uuid.uuid4())} for _ in range(count))).json()["accepted"] == count
+        now = datetime.now(UTC).isoformat()
+        reply = hubbub.send(*({**common, "id": str(uuid.uuid4()), "time": now} for _ in range(count)))
+        assert reply.json()["accepted"] == count, reply.text
         total += count
 
     def follow(stream: Said) -> str:
