@@ -152,3 +152,35 @@ def retention(day: date = date(2026, 3, 9), zone: str = "Europe/Berlin", seed: i
         {"events": 1_442},
     )
     return msgspec.structs.replace(document, revision=1)
+
+
+def response_times(day: date = date(2026, 3, 13), zone: str = "Europe/Berlin") -> Document:
+    """A `response-times` of this day, of which two people got no answer."""
+    (span,) = REPORTS["response-times"].spans(day, day, ZoneInfo(zone))
+    unanswered = next(shape.section for shape in REPORTS["response-times"].shapes if shape.name == "unanswered")
+    waits = [("help", "kofi", "21:14:03", 28_800), ("dev", "ines", "09:02:40", 28_800)]
+    rows = [
+        {
+            "section": "total",
+            "key": "",
+            **{"waits": 412, "answered": 398, "unanswered": 14, "waiting": 0, "answered_percent": 96.6},
+            **{"median": 96.0, "p90": 1_260.0, "p95": 3_120.0},
+        },
+        *(
+            {
+                **{"section": unanswered, "key": f"m{n}", "of": 14, "channel": channel, "author": author},
+                **{"since": f"{day} {since}", "waited": waited},
+            }
+            for n, (channel, author, since, waited) in enumerate(waits)
+        ),
+    ]
+    moment = span.until + timedelta(hours=4)
+    (document,) = documents(
+        REPORTS["response-times"],
+        [{"tenant": "demo", **row} for row in rows],
+        ["demo"],
+        span,
+        Coverage(as_of=moment, at=moment),
+        {"events": 1_442},
+    )
+    return msgspec.structs.replace(document, revision=1)
