@@ -286,7 +286,7 @@ def test_retention_and_response_times_are_those_of_the_newest_reports(visit: Vis
     expect(heat.locator("td.open").first).to_be_visible()
     expect(visit.page.locator("#retention-foot")).to_contain_text("open · 311 people in R30")
     expect(visit.page.locator("#responses")).to_contain_text("1 min 36 s")
-    expect(visit.page.locator("#unanswered li .name").first).to_have_text("ines in dev")
+    expect(visit.page.locator("#unanswered li .name").first).to_have_text("kofi in help")
     expect(visit.page.locator("#unanswered")).to_contain_text("and 12 more")
     expect(visit.page.locator("#responses-foot")).to_contain_text("2026-03-13 · final")
 
