@@ -11,7 +11,7 @@ from analytics.reports.schedule import Schedule
 from analytics.reports.settings import Reports
 from analytics.session import DELTA, find_java, start_session
 from analytics.settings import Analytics, Java
-from infra.contracts.control import Tenant
+from infra.contracts.control import CANARY, Tenant
 from infra.runtime import logs
 from infra.runtime.clock import SystemClock
 from infra.runtime.control import ControlFollower
@@ -25,9 +25,11 @@ _NICE = 5
 
 
 def zones(tenants: Mapping[str, Tenant]) -> dict[str, ZoneInfo]:
-    """The time zone of each tenant; one that this machine does not know is told, and its tenant left out."""
+    """The time zone of each tenant but the canary's; one not known here is told, and its tenant left out."""
     found = {}
     for name, tenant in sorted(tenants.items()):
+        if name == CANARY.id:
+            continue
         try:
             found[name] = ZoneInfo(tenant.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:

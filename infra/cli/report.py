@@ -15,6 +15,7 @@ import typer
 from infra.cli.access import read_directory
 from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
+from infra.contracts.control import CANARY
 from infra.contracts.reports import OPEN, Column, Document, Section
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Cassandra, Kafka, Runtime
@@ -203,7 +204,7 @@ def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:
     if tenant is not None and tenant not in known:
         raise PreconditionError(f"there is no tenant {tenant}. See `hubbub keys list`.")
     found = {}
-    for one in sorted(known) if tenant is None else [tenant]:
+    for one in sorted(known.keys() - {CANARY.id}) if tenant is None else [tenant]:
         zone = known[one].timezone
         try:
             found[one] = ZoneInfo(zone)
