@@ -143,6 +143,12 @@ def _shares(retained: DataFrame, span: Span, as_of: datetime) -> DataFrame:
     size = fn.col("retained")[0]
     people = fn.when(kind != facts.TOTAL, size)
     first_open = fn.greatest(fn.lit(open_from) - cohort, fn.lit(0))
+
+    def share(n: int) -> Column:
+        come = cohort + n < fn.when(is_mean, open_from).otherwise(1)
+        came = fn.sum(fn.when(come & (kind != facts.TOTAL), fn.col("retained")[n]))
+        return fn.round(100 * came / fn.sum(fn.when(come, people)), 1)
+
     return (
         retained.withColumn("place", fn.explode(places))
         .select("tenant", "kind", "cohort", "retained", "place.section", "place.key")
@@ -150,13 +156,7 @@ def _shares(retained: DataFrame, span: Span, as_of: datetime) -> DataFrame:
         .agg(
             fn.coalesce(fn.sum(fn.when(kind == facts.TOTAL, size)), fn.lit(0)).alias("r30"),
             fn.coalesce(fn.sum(people), fn.lit(0)).alias("size"),
-            *(
-                fn.round(
-                    100 * fn.sum(fn.when(counts, fn.col("retained")[n])) / fn.sum(fn.when(counts, people)), 1
-                ).alias(after(span.grain, n))
-                for n in range(count)
-                for counts in [(kind != facts.TOTAL) & (cohort + n < fn.when(is_mean, open_from).otherwise(1))]
-            ),
+            *(share(n).alias(after(span.grain, n)) for n in range(count)),
             fn.max(fn.when(~is_mean & (fn.lit(open_from) <= 0), first_open)).alias("first_open"),
         )
         .withColumn(reports.OPEN, fn.concat(fn.lit(span.grain[0]), fn.col("first_open").cast("string")))
