@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -100,6 +101,8 @@ def start_session(settings: Analytics, java_home: Path, more: Mapping[str, str] 
     os.environ["JAVA_HOME"] = str(java_home)
     if settings.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        # For its own functions in Python Spark would take the python3 on the path, which has nothing of ours.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("hubbub-analytics").master(settings.master)
     for name, value in {**spark_options(settings), **(more or {})}.items():
         builder = builder.config(name, value)

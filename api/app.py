@@ -11,7 +11,7 @@ from api.edge import Edge
 from api.history import channels, decisions, held, unread
 from api.live import endpoints as live
 from api.live.feed import Feed
-from api.numbers import metrics, top
+from api.numbers import metrics, top, trending
 from api.state import State
 from infra.runtime.health import version
 
@@ -48,6 +48,7 @@ def create_app(state: State, feed: Feed | None = None) -> FastAPI:
         unread,
         metrics,
         top,
+        trending,
         held,
         decisions,
         ledger,

@@ -5,12 +5,17 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.runtime.kafka import admin, apply_topics
 from infra.runtime.migrations import apply_schema
 from infra.runtime.settings import Cassandra, Kafka
 from tests.engines import engines
+
+# Whether a test passes must not depend on what else the machine does.
+hypothesis.settings.register_profile("hubbub", deadline=None)
+hypothesis.settings.load_profile("hubbub")
 
 KINDS = ("unit", "contract", "integration", "system")
 

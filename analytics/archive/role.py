@@ -1,8 +1,6 @@
 """The archive role: one process that archives the log until it is told to stop, and keeps the archive in order."""
 
 import gc
-import subprocess
-import sys
 import threading
 from typing import Final
 
@@ -11,6 +9,7 @@ import structlog
 from analytics.archive.settings import ArchiveWriter
 from analytics.archive.table import Unwritable, open_table
 from analytics.archive.writer import Writer
+from analytics.rounds import GRACE_SECONDS, Rounds
 from infra.contracts.archive import TABLES
 from infra.runtime import logs
 from infra.runtime.archive import ArchiveReader, files
@@ -25,8 +24,6 @@ from infra.runtime.telemetry import ARCHIVE_BYTES, ARCHIVE_FILES
 log = structlog.get_logger("hubbub.archive")
 
 _PROGRESS_SECONDS: Final = 30.0
-#: What a round of maintenance gets to end by itself. It may be cut off at any moment.
-_GRACE_SECONDS: Final = 2.0
 
 
 def run() -> int:
@@ -50,16 +47,16 @@ def run() -> int:
     health.add("tables", writer.check_tables)
     health.add("gaps", writer.check_gaps)
     health.add("progress", progress)
-    upkept = Upkeep()
-    health.add("upkeep", upkept)
+    upkeep = Rounds("analytics.archive.maintenance", "run `hubbub archive maintain` to see why")
+    health.add("upkeep", upkeep)
     health.report_lag(lambda: writer.lag)
     gc.freeze()
-    upkeep = threading.Thread(
+    keeping = threading.Thread(
         target=_keep_up,
-        args=(ArchiveReader(archive, runtime), settings.maintain_seconds, stopping, upkept),
+        args=(ArchiveReader(archive, runtime), settings.maintain_seconds, stopping, upkeep),
         name="upkeep",
     )
-    upkeep.start()
+    keeping.start()
     server = serve(health, listen.host, listen.archive_port)
     try:
         writer.run(stopping)
@@ -69,43 +66,16 @@ def run() -> int:
     finally:
         stopping.set()
         server.shutdown()
-        upkeep.join(2 * _GRACE_SECONDS)
+        keeping.join(2 * GRACE_SECONDS)
     return 0 if writer.fatal is None else 1
 
 
-class Upkeep:
-    """A check that holds unless the last round of maintenance failed."""
-
-    def __init__(self) -> None:
-        self._code = 0
-
-    def ended(self, code: int) -> None:
-        """A round has ended by itself, with this exit code."""
-        self._code = code
-        if code:
-            log.error("archive.upkeep_failed", code=code)
-
-    def __call__(self) -> Check:
-        told = f"the last round ended with {self._code}: run `hubbub archive maintain` to see why"
-        return Check(self._code == 0, told if self._code else "")
-
-
-def _keep_up(reader: ArchiveReader, seconds: float, stopping: threading.Event, upkept: Upkeep) -> None:
-    """Show how large the tables are, and each `seconds` have them put in order by a process of its own."""
+def _keep_up(reader: ArchiveReader, seconds: float, stopping: threading.Event, upkeep: Rounds) -> None:
+    """Show how large the tables are, and each `seconds` have them put in order."""
     _show(reader)
     while seconds and not stopping.wait(seconds):
-        # Sorting a day takes memory by the size of the day, and this process should not keep it.
-        with subprocess.Popen([sys.executable, "-m", "analytics.archive.maintenance"]) as round_:
-            while round_.poll() is None and not stopping.wait(0.5):
-                pass
-            if (code := round_.poll()) is not None:
-                upkept.ended(code)
-            else:
-                round_.terminate()
-                try:
-                    round_.wait(_GRACE_SECONDS)
-                except subprocess.TimeoutExpired:
-                    round_.kill()
+        # Sorting a day takes memory by the size of the day.
+        upkeep.run(stopping)
         _show(reader)
 
 

@@ -9,10 +9,10 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts
 from analytics.reports.coverage import Coverage
-from analytics.reports.registry import Report, Shape
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.reports import Cell, Column, Document, Section, Source
+from infra.contracts.reports import MEAN, Cell, Column, Document, Section, Source
 
 #: A row of a query as Python has it.
 Row = Mapping[str, Any]
@@ -27,7 +27,7 @@ def read(spark: SparkSession, root: str, table: ArchiveTable, version: int, tena
 def shown(rows: DataFrame, shapes: Iterable[Shape]) -> DataFrame:
     """The rows that one of the shapes has room for, and in `of` how many there are of their tenant and section."""
     section = Window.partitionBy("tenant", "section")
-    kept = fn.col("section").isin(facts.TOTAL, facts.HOUR)
+    kept = fn.col("section").isin(facts.TOTAL, facts.STEP)
     for shape in shapes:
         order = section.orderBy(*(fn.col(name).desc_nulls_last() for name in shape.order), "key")
         kept |= (fn.col("section") == shape.section) & (fn.row_number().over(order) <= shape.most)
@@ -42,7 +42,7 @@ def documents(
     coverage: Coverage,
     versions: Mapping[str, int],
 ) -> list[Document]:
-    """A document for each tenant, without revision; of one the rows say nothing about, everything is 0."""
+    """A document for each tenant, without revision; of one the rows say nothing about, everything is 0 or `silent`."""
     of_tenant: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         of_tenant[row["tenant"]][row["section"]].append(row)
@@ -58,14 +58,16 @@ def documents(
             end=span.end,
             timezone=span.zone.key,
             as_of=coverage.as_of,
-            complete=coverage.is_complete(span.end),
-            final=coverage.is_final(span.end),
+            complete=coverage.is_complete(span.until),
+            final=coverage.is_final(span.until),
             revision=0,
             archive=Source(versions=versions),
             columns=report.columns,
             headline=report.headline,
             figures=_cells(
-                next(iter(of_tenant[tenant][facts.TOTAL]), {}), [columns[name] for name in report.figures], span
+                next(iter(of_tenant[tenant][facts.TOTAL]), report.silent),
+                [columns[name] for name in report.figures],
+                span,
             ),
             sections=tuple(_section(shape, of_tenant[tenant][shape.section], columns, span) for shape in report.shapes),
         )
@@ -75,9 +77,15 @@ def documents(
 
 def _section(shape: Shape, rows: Sequence[Row], columns: Mapping[str, Column], span: Span) -> Section:
     wanted = [columns[name] for name in shape.columns]
-    if shape.kind == "series":
-        by_hour = {row["key"]: row for row in rows}
-        keyed = [(start.isoformat(), by_hour.get(str(n), {})) for n, start in enumerate(span.hours())]
+    if shape.kind in ("series", "heatmap"):
+        by_key = {row["key"]: row for row in rows}
+        starts = span.periods(shape.periods) if shape.periods else span.steps()
+        keys = [start.isoformat() for start in starts]
+        if shape.kind == "heatmap":
+            keys = [start.date().isoformat() for start in starts]
+        keyed = [(key, by_key.get(str(n), {})) for n, key in enumerate(keys)]
+        if shape.kind == "heatmap":
+            keyed.append((MEAN, by_key.get(MEAN, {})))
         omitted = 0
     else:
         ordered = sorted(rows, key=lambda row: (*(-(row[name] or 0) for name in shape.order), row["key"]))[: shape.most]
@@ -104,7 +112,7 @@ def _cells(row: Row, columns: Sequence[Column], span: Span) -> dict[str, Cell]:
 def _cell(value: Any, column: Column, span: Span) -> Cell:
     if value is None:
         return None if column.optional else 0
-    if column.unit == "start":
-        return span.hours()[int(value)].isoformat()
+    if column.unit in ("start", "day"):
+        return span.steps()[int(value)].isoformat()
     cell: Cell = value
     return cell

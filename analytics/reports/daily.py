@@ -1,6 +1,10 @@
-"""`daily`: what a community did on one calendar day, exactly, in all and by channel, person and hour."""
+"""`daily`: what a community did on one calendar day, exactly, in all and by channel, person and hour.
+
+What it counts is counted of longer periods as well: see `analytics.reports.activity`.
+"""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
@@ -8,8 +12,10 @@ from pyspark.sql import functions as fn
 
 from analytics.engagement import counts_in
 from analytics.reports import facts
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts import metrics, reports
+from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.events import CHANNEL_JOINED, CHANNEL_LEFT
 from infra.contracts.metrics import COUNTS, DISTINCTS, METRICS, Measure
 
@@ -34,7 +40,8 @@ def _published(measure: str) -> reports.Column:
     return reports.Column(name=measure, label=_LABELS[measure], meaning=metric.meaning, unit=metric.unit)
 
 
-COLUMNS: Final = (
+#: What is counted of a period of any length.
+VOLUME: Final = (
     _published("sent"),
     reports.Column(
         name="net",
@@ -78,6 +85,9 @@ COLUMNS: Final = (
         meaning="channels in which at least two people sent messages",
         unit="channels",
     ),
+)
+COLUMNS: Final = (
+    *VOLUME,
     reports.Column(
         name="peak_hour",
         label="Peak hour",
@@ -92,24 +102,63 @@ COLUMNS: Final = (
 #: What people are ranked by.
 RANKED: Final = ("sent", "reactions")
 
+TOP_CHANNELS: Final = Shape(
+    name="top_channels",
+    section=facts.CHANNEL,
+    title="Top channels",
+    kind="ranking",
+    key="channel",
+    columns=("sent", "reactions", "contributors"),
+    order=RANKED,
+    most=10,
+)
+TOP_USERS: Final = Shape(
+    name="top_users",
+    section=facts.PERSON,
+    title="Top people",
+    kind="ranking",
+    key="user",
+    columns=RANKED,
+    order=RANKED,
+    most=10,
+)
+CHANNELS: Final = Shape(
+    name="channels",
+    section=facts.CHANNEL,
+    title="Every channel",
+    kind="table",
+    key="channel",
+    columns=(
+        *("sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"),
+        *("active", "contributors", "present", "messages_per_sender"),
+    ),
+    order=RANKED,
+    most=2_000,
+)
 
-def daily(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+
+def daily(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataFrame:
     """(tenant, section, key) and `COLUMNS`; what is only known of a tenant as a whole is null elsewhere."""
-    counts, flags = _counts(), _flags()
     events = facts.moderated(facts.happened(tables, span)).where(~fn.col("is_bot"))
-    people = facts.by_person(events, counts, flags)
-    rows = facts.by_section(people, counts, flags, ranked=RANKED)
+    return counted(events, "peak_hour").select("tenant", "section", "key", *(column.name for column in COLUMNS))
+
+
+def counted(events: DataFrame, peak: str) -> DataFrame:
+    """(tenant, section, key), `VOLUME`, and of the total the step with most messages, named `peak`, and how many."""
+    counts, conditions = _counts(), flags()
+    people = facts.by_person(events, counts, conditions)
+    rows = facts.by_section(people, counts, conditions, ranked=RANKED)
     total = fn.col("section") == facts.TOTAL
     channel = fn.col("section") == facts.CHANNEL
-    hour = (fn.col("section") == facts.HOUR) & (fn.col("sent") > 0)
-    # Of equal hours the earlier is greater.
-    height = fn.when(hour, fn.struct("sent", -fn.col("key").cast("int")))
+    step = (fn.col("section") == facts.STEP) & (fn.col("sent") > 0)
+    # Of equal steps the earlier is greater.
+    height = fn.when(step, fn.struct("sent", -fn.col("key").cast("int")))
     of_tenant = Window.partitionBy("tenant")
     whole = {
         "active_channels": fn.count(fn.when(channel & (fn.col("sent") > 0), True)).over(of_tenant),
         "alive_channels": fn.count(fn.when(channel & (fn.col("contributors") > 1), True)).over(of_tenant),
-        "peak_hour": fn.max_by("key", height).over(of_tenant),
-        "peak_sent": fn.max(fn.when(hour, fn.col("sent"))).over(of_tenant),
+        peak: fn.max_by("key", height).over(of_tenant),
+        "peak_sent": fn.max(fn.when(step, fn.col("sent"))).over(of_tenant),
     }
     return (
         rows.withColumns(whole)
@@ -118,7 +167,6 @@ def daily(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
             "messages_per_sender",
             fn.when(fn.col("contributors") > 0, fn.round(fn.col("sent") / fn.col("contributors"), 2)),
         )
-        .select("tenant", "section", "key", *(column.name for column in COLUMNS))
     )
 
 
@@ -127,5 +175,32 @@ def _counts() -> dict[str, Column]:
     return {**measures, "net": counts_in(_MEASURES["sent"]) & ~fn.col("removed")}
 
 
-def _flags() -> dict[str, Column]:
+def flags() -> dict[str, Column]:
+    """Whether an event makes its author active, a contributor, or just present."""
     return {**{m.name: counts_in(m) for m in DISTINCTS}, "present": fn.col("outcome") == "events"}
+
+
+DAILY: Final = Report(
+    name="daily",
+    title="Daily report",
+    meaning="What the community did on one calendar day, counted exactly from the archive.",
+    calendar="tenant",
+    tables=(EVENTS, HELD),
+    query=daily,
+    columns=COLUMNS,
+    headline=("sent", "active", "contributors", "reactions", "peak_hour"),
+    figures=tuple(column.name for column in COLUMNS),
+    shapes=(
+        Shape(
+            name="hours",
+            section=facts.STEP,
+            title="Through the day",
+            kind="series",
+            key="start",
+            columns=("sent", "reactions", "active"),
+        ),
+        TOP_CHANNELS,
+        TOP_USERS,
+        CHANNELS,
+    ),
+)

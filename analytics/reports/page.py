@@ -6,7 +6,7 @@ Whatever users wrote is text in it, and its own policy lets a browser run nothin
 import base64
 import hashlib
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from analytics.reports.charts import Chart, chart
-from infra.contracts.reports import Cell, Column, Document, Section
+from analytics.reports.heatmap import tiles
+from infra.contracts.reports import MEAN, OPEN, Cell, Column, Document, Section
 
 #: A label below every so many bars.
 _HOURS: Final = 3
@@ -44,12 +45,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"day": _day, "moment": _moment, "number": _number}
+    environment.filters |= {"moment": _moment, "number": _number, "period": _period}
     environment.globals |= {
         "anchor": _anchor,
         "columns_of": _columns_of,
         "series": _series,
         "share": _share,
+        "tiles": tiles,
+        "MEAN": MEAN,
+        "OPEN": OPEN,
         "state": state_of,
         "shown": shown,
         "key": key_of,
@@ -64,7 +68,7 @@ def _overviews(documents: Sequence[Document]) -> list[tuple[str, Sequence[Docume
         of_tenant = [document for document in documents if document.tenant == tenant]
         name = of_tenant[0].headline[0]
         values = [_amount(document.figures[name]) for document in of_tenant]
-        labels = [f"{_day(document.period, short=True)}: {_number(document.figures[name])}" for document in of_tenant]
+        labels = [f"{_period(document, short=True)}: {_number(document.figures[name])}" for document in of_tenant]
         bars = chart(values, labels, every=1 if len(values) <= _DAYS else _every(len(values)))
         found.append((tenant, of_tenant, bars))
     return found
@@ -79,7 +83,8 @@ def _series(document: Document, section: Section, name: str) -> Chart:
     """The chart of one column of a series."""
     starts = [key_of(section, row) for row in section.rows]
     values = [_amount(row[name]) for row in section.rows]
-    return chart(values, [f"{start}: {_number(value)}" for start, value in zip(starts, values, strict=True)], _HOURS)
+    every = _HOURS if section.key == "start" else 1 if len(values) <= _DAYS else _every(len(values))
+    return chart(values, [f"{start}: {_number(value)}" for start, value in zip(starts, values, strict=True)], every)
 
 
 def _share(section: Section, row: dict[str, Cell]) -> float:
@@ -90,9 +95,22 @@ def _share(section: Section, row: dict[str, Cell]) -> float:
 
 
 def key_of(section: Section, row: dict[str, Cell]) -> str:
-    """What a row is about, as it is read: an hour of a series by the clock."""
+    """What a row is about, as it is read: a step of a series by the clock or the calendar."""
     key = str(row[section.key])
-    return f"{datetime.fromisoformat(key):%H:%M}" if section.kind == "series" else key
+    return _step(key, section.key) if section.kind == "series" else key
+
+
+def _step(start: str, key: str) -> str:
+    moment = datetime.fromisoformat(start)
+    match key:
+        case "day":
+            return f"{moment:%a} {moment.day} {moment:%b}"
+        case "week":
+            return f"{moment.day} {moment:%b}"
+        case "month":
+            return f"{moment:%b %Y}"
+        case _:
+            return f"{moment:%H:%M}"
 
 
 def _columns_of(document: Document, names: Sequence[str]) -> list[Column]:
@@ -102,8 +120,10 @@ def _columns_of(document: Document, names: Sequence[str]) -> list[Column]:
 
 def shown(column: Column, value: Cell) -> str:
     """A cell as it is read."""
-    if column.unit == "start" and isinstance(value, str):
-        return f"{datetime.fromisoformat(value):%H:%M}"
+    if column.unit in ("start", "day") and isinstance(value, str):
+        return _step(value, column.unit)
+    if column.unit == "seconds" and value is not None:
+        return _duration(_amount(value))
     return _number(value)
 
 
@@ -115,7 +135,7 @@ def state_of(document: Document) -> tuple[str, str]:
     if document.final:
         return "final", f"Everything accepted before {as_of} is counted. Later corrections raise the revision."
     if document.complete:
-        return "open", f"Everything accepted before {as_of} is counted. The day can still grow."
+        return "open", f"Everything accepted before {as_of} is counted. It can still grow."
     return "incomplete", f"Everything accepted before {as_of} is counted; the archive was behind."
 
 
@@ -123,14 +143,29 @@ def _anchor(document: Document) -> str:
     return f"{document.tenant}-{document.period}"
 
 
-def _day(period: str, *, short: bool = False) -> str:
-    day = date.fromisoformat(period)
-    return f"{day.day} {day:%b}" if short else f"{day:%A}, {day.day} {day:%B} {day.year}"
+def _period(document: Document, *, short: bool = False) -> str:
+    """The days of a report as they are read: one, or the first and the last."""
+    day = date.fromisoformat(document.period)
+    last = (document.end.astimezone(ZoneInfo(document.timezone)) - timedelta(hours=1)).date()
+    if short:
+        return f"{day.day} {day:%b}"
+    if day == last:
+        return f"{day:%A}, {day.day} {day:%B} {day.year}"
+    return f"{day.day} {day:%B} to {last.day} {last:%B} {last.year}"
 
 
 def _moment(moment: datetime, zone: str) -> str:
     local = moment.astimezone(ZoneInfo(zone))
     return f"{local.day} {local:%b %Y, %H:%M:%S} {local:%Z}"
+
+
+def _duration(seconds: float) -> str:
+    """Its two largest units: 42 s, 3 min 7 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _number(value: Any) -> str:

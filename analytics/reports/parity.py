@@ -6,6 +6,7 @@ came in time.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from pyspark.sql import DataFrame, Window
@@ -14,8 +15,10 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from analytics.engagement import counts_in
 from analytics.reports import facts
+from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts import reports
+from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.metrics import COUNTS, DISTINCTS, MEASURES, METRICS, SKETCH_ERROR
 
 #: The streamed windows of the day, by tenant and channel; an empty channel is the tenant's own window.
@@ -78,7 +81,7 @@ COLUMNS: Final = (
 )
 
 
-def parity(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
+def parity(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataFrame:
     """(tenant, section, key) and `COLUMNS`: a row a metric, and a total with `off` and `compared`."""
     whole, channel = fn.col("channel_id") == "", fn.col("channel_id") != ""
     metrics = (
@@ -148,3 +151,29 @@ def _by_metric(rows: DataFrame, name: str) -> DataFrame:
     """A row for each metric in place of a column for each measure."""
     numbers = [fn.struct(fn.lit(m.name).alias("metric"), fn.col(m.measure).alias(name)) for m in METRICS.values()]
     return rows.select("tenant", "channel_id", fn.inline(fn.array(*numbers)))
+
+
+PARITY: Final = Report(
+    name="parity",
+    title="Parity",
+    meaning="How far the streamed numbers of a UTC day are from an exact count, metric by metric.",
+    calendar="UTC",
+    tables=(EVENTS, HELD),
+    query=parity,
+    columns=COLUMNS,
+    headline=("off", "compared"),
+    figures=("off", "compared"),
+    shapes=(
+        Shape(
+            name="metrics",
+            section=METRIC,
+            title="Metric by metric",
+            kind="table",
+            key="metric",
+            columns=tuple(c.name for c in COLUMNS if c.name not in ("off", "compared")),
+            order=("exact",),
+            most=100,
+        ),
+    ),
+    streamed=True,
+)

@@ -26,10 +26,12 @@ STATEMENTS: Final = {
         tables.PUT_REPORT_DOCUMENT,
         tables.FINISH_REPORT_RUN,
         tables.REPORT_RUNS,
+        tables.DIRTY_DAYS,
         tables.REPORT_DOCUMENT,
         tables.PUT_WINDOW,
         tables.WINDOWS,
         tables.MEMBERS,
+        tables.DECISIONS_OF_DAY,
     )
 }
 #: A report that cannot be stored for so long has failed; what is stored of it is made again.
@@ -52,6 +54,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     digest: str
     extent: Extent | None
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A UTC day that something changed after it was counted.
+
+    `changed` is when its numbers last did, `removed` when what is left of its messages last did.
+    """
+
+    day: date
+    changed: datetime | None
+    removed: datetime | None
 
 
 def reason(run: Run | None, extent: Extent, *, final: bool, removed: bool, again: bool) -> str | None:
@@ -99,6 +112,14 @@ class Runs:
         """The tenant's runs of these days, by report and day."""
         rows = self.execute(tables.REPORT_RUNS, (tenant, first.isoformat(), last.isoformat()))
         return {(run.report, date.fromisoformat(run.period)): run for run in map(_run, rows)}
+
+    def marks(self, tenant: str) -> list[Mark]:
+        """The tenant's days that changed afterwards."""
+        rows = self.execute(tables.DIRTY_DAYS, (tenant,))
+        return [
+            Mark(day=date.fromisoformat(day), changed=_utc(changed), removed=_utc(removed))
+            for day, changed, removed in rows
+        ]
 
     def start(self, tenant: str, report: str, day: date, now: datetime) -> None:
         """Note that the report is being made. The last finished one stays readable."""

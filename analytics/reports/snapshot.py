@@ -9,7 +9,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from analytics.reports.facts import APART, REMOVALS
 from analytics.reports.spans import Span
-from infra.contracts.archive import EVENTS, ArchiveTable
+from infra.contracts.archive import ArchiveTable
 from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_EDITED, MESSAGE_SENT
 from infra.contracts.reports import Extent
 from infra.runtime.archive import ArchiveReader, Partition, archived, files, inputs, reading
@@ -17,7 +17,7 @@ from infra.runtime.kafka import partitions_of
 from infra.runtime.settings import Kafka
 
 #: An event is appended so much after it was received at the latest, or it was refused.
-_IN_FLIGHT: Final = timedelta(minutes=1)
+IN_FLIGHT: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,13 @@ class Snapshot:
             for file in files(delta):
                 of_day[file.day] = of_day.get(file.day, 0) + file.rows
 
-    def extent(self, span: Span) -> Extent:
-        """How much of the archive a report of this day is made from."""
+    def extent(self, span: Span, tables: Iterable[ArchiveTable]) -> Extent:
+        """How much of these tables a report of this period is made from."""
         first, last = span.utc_days
+        names = [table.name for table in tables]
         return Extent(
-            versions=self.versions,
-            rows={name: sum(n for day, n in days.items() if first <= day <= last) for name, days in self._rows.items()},
+            versions={name: self.versions[name] for name in names},
+            rows={name: sum(n for day, n in self._rows[name].items() if first <= day <= last) for name in names},
         )
 
     def archived(self, kafka: Kafka) -> dict[Partition, int | None]:
@@ -62,32 +63,42 @@ class Snapshot:
                 found |= {partition: reached.get(partition) for partition in partitions}
         return found
 
-    def removals(self, spans: Iterable[Span], since: datetime) -> list[Removal]:
+    def removals(self, spans: Iterable[Span], since: datetime, *, reviewed: bool = False) -> list[Removal]:
         """Messages of these days that something took away which may have been received after `since`.
 
-        A block takes the message's edits away as well, each on its own day. Raises `Unreachable`.
+        A block takes the message's edits away as well, each on its own day. Where it matters what was `reviewed`, what
+        a rule stopped and a moderator rejected is among them. Raises `Unreachable`.
         """
         touched = [day for span in spans for day in span.utc_days]
         if not touched:
             return []
         first, last = min(touched), max(touched)
         types = ", ".join(f"'{name}'" for name in sorted(REMOVALS))
-        query = (
-            "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM archive s"  # noqa: S608 - names and dates of our own
-            " JOIN archive r ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
-            f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}')"
-            f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}'"
+        after = (
             f" AND r.type IN ({types}) AND r.day >= DATE '{first - APART}'"
-            f" AND r.received_at > TIMESTAMP '{(since - _IN_FLIGHT).isoformat()}'"
-            " GROUP BY s.tenant, s.time"
+            f" AND r.received_at > TIMESTAMP '{(since - IN_FLIGHT).isoformat()}'"
+            f" AND s.day BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY s.tenant, s.time"
         )
+        query = (
+            "SELECT s.tenant AS tenant, s.time AS sent, max(r.received_at) AS removed FROM events s"  # noqa: S608 - names and dates of our own
+            " JOIN events r ON s.tenant = r.tenant AND coalesce(s.message_id, s.id) = r.message_id"
+            f" WHERE (s.type = '{MESSAGE_SENT}' OR s.type = '{MESSAGE_EDITED}' AND r.type = '{MESSAGE_BLOCKED}'){after}"
+        )
+        if reviewed:
+            query += (
+                " UNION ALL SELECT s.tenant, s.time, max(r.received_at) FROM held s"  # noqa: S608 - as above
+                " JOIN events r ON s.tenant = r.tenant AND s.id = r.message_id"
+                f" WHERE r.type = '{MESSAGE_BLOCKED}'{after}"
+            )
         names = ("tenant", "sent", "removed")
+        builder = QueryBuilder()
+        for name, delta in self._open.items():
+            builder = builder.register(name, delta)
         with reading(self._root):
-            found = QueryBuilder().register("archive", self._open[EVENTS.name]).execute(query)
-            columns = [[batch.column(name).to_pylist() for name in names] for batch in found]
+            columns = [[batch.column(name).to_pylist() for name in names] for batch in builder.execute(query)]
         return [Removal(*row) for batch in columns for row in zip(*batch, strict=True)]
 
 
 def is_after(removal: Removal, as_of: datetime) -> bool:
     """Whether a report as of this moment may not have seen the removal."""
-    return removal.removed > as_of - _IN_FLIGHT
+    return removal.removed > as_of - IN_FLIGHT

@@ -13,15 +13,19 @@ from fastapi import APIRouter, Header, Query, Request, WebSocket
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.auth import Reader
-from api.errors import Refused
+from api.auth import Principal, Reader
+from api.errors import Refused, not_found
 from api.live import sockets
 from api.live.admission import Full
 from api.live.feed import Feed
 from api.live.frames import Frame, Notice, ping, sse
 from api.live.hub import Opening, Unready
+from api.live.series import Place
 from api.live.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Ending, Subscriber, wanted
+from api.numbers.metrics import GrainName, ScopeName, check_scope
+from infra.contracts.metrics import METRICS, TENANT_SCOPE, Metric
 from infra.contracts.problems import encode
+from infra.contracts.windows import BY_NAME, MINUTE
 from infra.runtime.telemetry import LIVE_DROPPED, LIVE_SUBSCRIBERS
 
 log = structlog.get_logger("hubbub.live")
@@ -76,13 +80,42 @@ async def live_events(
 @router.get(
     "/v1/live/metrics", response_class=Response, responses=_STREAM, tags=["live"], summary="Numbers as they change"
 )
-async def live_metrics(request: Request, principal: Reader) -> Response:
-    """Server-sent events: `ready`, then `point` for each metric window that changed and `gauge` from the hub itself."""
+async def live_metrics(
+    request: Request,
+    principal: Reader,
+    metric: Annotated[list[str] | None, Query(description="Comma separated names to follow", max_length=50)] = None,
+    scope: ScopeName = TENANT_SCOPE,
+    grain: GrainName = MINUTE.name,
+    resume: Annotated[str | None, Query(description="A resume token, where Last-Event-ID cannot be sent")] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Server-sent events. With `metric`: `ready` {recovered}, then a `point` for each window, again when it changes.
+
+    `progress` says how far the numbers are: what ends before its watermark is final. Each `point` has a resume token as
+    its id. Without `metric`: `ready`, then the tenant's minutes as they are stored and `gauge` from the hub itself.
+    """
     feed = feed_of(request)
+    followed = tuple(_metric(name, principal, scope) for part in metric or () for name in part.split(",") if name)
     _enter(feed, principal.tenant)
     subscriber: Subscriber[Notice] = feed.subscriber(principal)
-    feed.points.open(subscriber)
-    return _Stream(feed, subscriber, _PointLines(feed, subscriber))
+    if not followed:
+        feed.points.open(subscriber)
+        return _Stream(feed, subscriber, _PointLines(feed, subscriber))
+    place = Place(principal.tenant, scope, BY_NAME[grain])
+    try:
+        told, recovered = await feed.followed.open(subscriber, place, followed, last_event_id or resume or None)
+    except BaseException:
+        feed.admission.leave(principal.tenant)
+        raise
+    return _Stream(feed, subscriber, _SeriesLines(feed, subscriber, told, recovered))
+
+
+def _metric(name: str, principal: Principal, scope: str) -> Metric:
+    metric = METRICS.get(name)
+    if metric is None:
+        raise not_found(f"metric as {name[:100]}")
+    check_scope(principal, metric, scope)
+    return metric
 
 
 @router.websocket("/v1/live/ws")
@@ -164,6 +197,37 @@ class _PointLines:
 
     def leave(self) -> None:
         self._feed.points.leave(self._subscriber)
+
+
+class _SeriesLines:
+    """The same for metrics that a stream follows."""
+
+    protocol = "sse-series"
+
+    def __init__(self, feed: Feed, subscriber: Subscriber[Notice], told: list[Notice], recovered: bool) -> None:
+        self._feed = feed
+        self._subscriber = subscriber
+        self._told = told
+        self._recovered = recovered
+        self._token: str | None = None
+
+    async def begin(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        retry = 1000 + int(self._feed.jitter() * 2000)
+        told, self._told = self._told, []
+        await write(sse("ready", encode({"recovered": self._recovered}), None, retry) + self.lines(told))
+
+    def lines(self, frames: list[Notice]) -> bytes:
+        self._token = next((frame.token for frame in reversed(frames) if frame.token), self._token)
+        return b"".join([frame.sse() for frame in frames])
+
+    def silence(self) -> bytes:
+        return ping(None)
+
+    def end(self, ending: Ending) -> bytes:
+        return sse("end", encode({"code": ending, "token": self._token}), self._token)
+
+    def leave(self) -> None:
+        self._feed.followed.leave(self._subscriber)
 
 
 class _Stream(Response):

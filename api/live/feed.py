@@ -6,6 +6,7 @@ last token.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from api.auth import Principal
@@ -16,6 +17,7 @@ from api.live.points import Points
 from api.live.positions import Tokens
 from api.live.reader import EventReader, SpanReader
 from api.live.records import Record
+from api.live.series import Followed, read
 from api.live.subscribers import Subscriber
 from api.settings import Live
 from api.state import State
@@ -46,7 +48,8 @@ class Feed:
         spans = SpanReader(state.kafka, settings.catch_up_seconds)
         catch_up = CatchUp(spans.read, settings.catch_up_records)
         self.hub = Hub(settings, Tokens(state.signer), clock, catch_up, self._changed)
-        self.points = Points(self.hub)
+        self.followed = Followed(partial(read, state))
+        self.points = Points(self.hub, self.followed.wake)
         self.admission = Admission(
             clock,
             jitter,
@@ -69,6 +72,7 @@ class Feed:
         """End every stream, wait until each has said so, and stop reading. Stopping twice does no harm."""
         self.hub.close()
         self.points.close()
+        self.followed.close()
         if self._rounds is not None:
             self._rounds.cancel()
         await self.admission.empty(seconds)
@@ -97,3 +101,4 @@ class Feed:
             self.points.tick(self.clock.now())
             self.hub.sweep(self.authenticator.still_valid)
             self.points.sweep(self.authenticator.still_valid)
+            self.followed.sweep(self.authenticator.still_valid)

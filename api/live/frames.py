@@ -33,13 +33,16 @@ class Frame:
 
 
 class Notice:
-    """Something other than an event, for server-sent events alone: a metric point or a gauge."""
+    """Something other than an event, for server-sent events alone: a metric point or a gauge.
+
+    With a token a stream can be resumed after it.
+    """
 
     __slots__ = ("_sse", "size", "token")
 
-    def __init__(self, event: str, data: bytes) -> None:
-        self.token = ""
-        self._sse = sse(event, data)
+    def __init__(self, event: str, data: bytes, token: str | None = None) -> None:
+        self.token = token or ""
+        self._sse = sse(event, data, token)
         self.size = len(self._sse)
 
     def sse(self) -> bytes:

@@ -30,10 +30,11 @@ _point = msgspec.json.Decoder(_Point)
 
 
 class Points:
-    """The streams of `/v1/live/metrics`."""
+    """The streams of `/v1/live/metrics` that take what the log says. `changed` is told whose numbers changed."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, changed: Callable[[str], None]) -> None:
         self._hub = hub
+        self._changed = changed
         self._streams: dict[str, dict[Subscriber[Notice], None]] = {}
 
     def open(self, subscriber: Subscriber[Notice]) -> None:
@@ -53,6 +54,7 @@ class Points:
             point = _point.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
+        self._changed(point.tenant)
         streams = self._streams.get(point.tenant)
         if not streams:
             return

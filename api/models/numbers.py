@@ -78,3 +78,36 @@ class TopBody(Model):
     watermark: datetime | None
     lag_seconds: float | None
     complete: bool
+
+
+class TrendBody(Model):
+    """A trending channel and what its score is made of."""
+
+    rank: int
+    id: str
+    score: float
+    """(posters + reactions + messages / 2) / (hours + 2)^1.5, times factor."""
+    factor: float
+    """How many times as much as in the same hour a week ago, at most four; 1 without a baseline."""
+    posters: int
+    """Distinct senders, approximate."""
+    reactions: int
+    messages: int
+    hours: float
+    """Since the burst began, at most a day."""
+    baseline: int | None
+    """Messages in the same hour a week ago; null where nothing was counted then."""
+    elapsed: float
+    """Hours that the counted quarters have lasted so far."""
+
+
+class TrendingBody(Model):
+    """Channels with an unusual lot going on, in the last three quarter hours and the current one."""
+
+    start: datetime
+    end: datetime
+    ranking: list[TrendBody]
+    as_of: datetime | None
+    watermark: datetime | None
+    lag_seconds: float | None
+    complete: bool

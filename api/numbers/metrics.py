@@ -19,6 +19,7 @@ from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables
 from infra.contracts.metrics import METRICS, SKETCH_ERROR, TENANT_SCOPE, Metric, channel_scope
+from infra.contracts.tables import Statement
 from infra.contracts.windows import BY_NAME, DAY, HOUR, MINUTE, QUARTER, Grain
 
 router = APIRouter(tags=["metrics"])
@@ -30,12 +31,15 @@ _SPAN = {
     HOUR: timedelta(days=2),
     DAY: timedelta(days=30),
 }
+ScopeName = Annotated[
+    str, Query(description="`tenant`, or `channel:ID`", max_length=300, pattern=r"^(tenant|channel:[\s\S]+)$")
+]
+GrainName = Annotated[str, Query(pattern="^(1m|15m|1h|1d)$")]
 _FROM = "Default: an hour of minutes, a day of quarters, two days of hours, thirty days"
 _TO = "Exclusive. Default: the end of the current window"
 #: Where a window was written by both, the first wins.
 _SOURCES = ("batch", "stream")
 _CHANNEL = channel_scope("")
-_REVISION = 1 + len(tables.MEASURE_COLUMNS)
 
 
 @router.get("/v1/metrics", response_model=MetricsBody, responses=refusals(401, 403))
@@ -54,12 +58,10 @@ async def series(
     name: Annotated[str, Path(max_length=100)],
     principal: Reader,
     state: Shared,
-    scope: Annotated[
-        str, Query(description="`tenant`, or `channel:ID`", max_length=300, pattern=r"^(tenant|channel:[\s\S]+)$")
-    ] = TENANT_SCOPE,
+    scope: ScopeName = TENANT_SCOPE,
     since: Annotated[AwareDatetime | None, Query(alias="from", description=_FROM)] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to", description=_TO)] = None,
-    grain: Annotated[str, Query(pattern="^(1m|15m|1h|1d)$")] = MINUTE.name,
+    grain: GrainName = MINUTE.name,
 ) -> Response:
     """One metric over time. Windows in which nothing happened have no point."""
     metric = METRICS.get(name)
@@ -69,16 +71,15 @@ async def series(
     span = span_of(BY_NAME[grain], since, until, state.clock.now(), state.settings.max_points)
     # Progress first: what is read after it is at least as new as its watermark claims.
     freshness = await read_freshness(state)
-    rows = await read_windows(state, principal.tenant, scope, span)
-    if not rows and scope != TENANT_SCOPE:
+    numbers = await read_numbers(state, principal.tenant, scope, span)
+    if not numbers and scope != TENANT_SCOPE:
         await _check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
-    points = [_point(metric, span.grain, row, source, freshness) for row, source in rows]
     return json(
         {
             "metric": metric.name,
             "scope": scope,
             "grain": grain,
-            "points": [point for point in points if point is not None],
+            "points": [point(metric, span.grain, one, freshness) for one in numbers if one.value(metric)],
             **freshness.fields(span.end),
         }
     )
@@ -139,14 +140,39 @@ async def read_freshness(state: State) -> Freshness:
     return judge(progress, state.watch.ends, state.clock.now(), state.clock.monotonic())
 
 
-async def read_windows(state: State, tenant: str, scope: str, span: Span) -> list[tuple[tuple[Any, ...], str]]:
-    """The rows of `tables.WINDOWS` in these windows, oldest first, each with its source."""
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One stored window without its sketches: a value of each measure, in the order of `tables.NUMBER_COLUMNS`."""
+
+    start: datetime
+    values: tuple[int | None, ...]
+    revision: int
+    updated_at: datetime
+    exact: bool
+    """Counted from the archive."""
+
+    def value(self, metric: Metric) -> int:
+        """The metric's number."""
+        return self.values[tables.NUMBER_COLUMNS.index(metric.measure)] or 0
+
+
+async def read_numbers(state: State, tenant: str, scope: str, span: Span) -> list[Number]:
+    """The numbers in these windows, oldest first."""
+    rows = await read_windows(state, tenant, scope, span, tables.NUMBERS)
+    return [
+        Number(utc(start), tuple(values), revision or 0, utc(updated_at), source == "batch")
+        for (start, *values, revision, updated_at), source in rows
+    ]
+
+
+async def read_windows(
+    state: State, tenant: str, scope: str, span: Span, statement: Statement = tables.WINDOWS
+) -> list[tuple[tuple[Any, ...], str]]:
+    """The rows of the statement in these windows, oldest first, each with its source."""
     wanted = [(period, source) for period in span.periods() for source in _SOURCES]
     found = await asyncio.gather(
         *(
-            state.database.execute(
-                tables.WINDOWS, (tenant, scope, span.grain.name, period, source, span.start, span.end)
-            )
+            state.database.execute(statement, (tenant, scope, span.grain.name, period, source, span.start, span.end))
             for period, source in wanted
         )
     )
@@ -166,24 +192,19 @@ async def _check_channel_exists(state: State, tenant: str, channel_id: str) -> N
         raise not_found("channel")
 
 
-def _point(
-    metric: Metric, grain: Grain, row: tuple[Any, ...], source: str, freshness: Freshness
-) -> dict[str, Any] | None:
-    value = row[1 + tables.MEASURE_COLUMNS.index(metric.measure)]
-    if not value:
-        return None
-    start = utc(row[0])
-    end = grain.end(start)
-    point = {
-        "start": start,
+def point(metric: Metric, grain: Grain, number: Number, freshness: Freshness) -> dict[str, Any]:
+    """The number of one window as a reply shows it."""
+    end = grain.end(number.start)
+    shown = {
+        "start": number.start,
         "end": end,
-        "value": value,
-        "final": source == "batch" or freshness.is_final(end),
-        "revision": row[_REVISION] or 0,
+        "value": number.value(metric),
+        "final": number.exact or freshness.is_final(end),
+        "revision": number.revision,
     }
-    if metric.approximate and source != "batch":
-        point |= {"approximate": True, "error": round(SKETCH_ERROR, 4)}
-    return point
+    if metric.approximate and not number.exact:
+        shown |= {"approximate": True, "error": round(SKETCH_ERROR, 4)}
+    return shown
 
 
 def _entry(metric: Metric) -> dict[str, Any]:

@@ -109,16 +109,21 @@ export class Numbers {
   }
 
   async fillRanking() {
-    const top = await read("/v1/top/channels", { window: this.window, limit: 8 });
-    const best = Math.max(1, ...top.ranking.map((r) => r.score));
-    const rows = top.ranking.map((entry) => {
+    const trending = this.window === "trending";
+    const found = trending ? await read("/v1/trending", { limit: 8 }) : await read("/v1/top/channels", { window: this.window, limit: 8 });
+    const best = Math.max(Number.MIN_VALUE, ...found.ranking.map((r) => r.score));
+    const rows = found.ranking.map((entry) => {
       const meter = make("span", { class: "meter", "aria-hidden": "true" }, make("i"));
       meter.firstChild.style.width = `${(100 * entry.score) / best}%`;
-      const parts = `${number(entry.sent)} sent · ${number(entry.reactions)} reactions · ≈${number(entry.contributors)} people`;
-      return make("li", { title: parts }, make("span", { class: "name" }, entry.id), make("b", {}, number(entry.sent)), meter, make("small", {}, parts));
+      const parts = trending ? trend(entry) : `${number(entry.sent)} sent · ${number(entry.reactions)} reactions · ≈${number(entry.contributors)} people`;
+      const figure = trending ? entry.score.toFixed(2) : number(entry.sent);
+      return make("li", { title: parts }, make("span", { class: "name" }, entry.id), make("b", {}, figure), meter, make("small", {}, parts));
     });
-    $("ranking").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, "No messages in this window.")]));
-    $("ranking-foot").replaceChildren(...provenance(top, null, "by messages, then reactions"));
+    const none = trending ? "Nothing out of the ordinary." : "No messages in this window.";
+    const how = trending ? "people, reactions and messages, by age, against a week ago" : "by messages, then reactions";
+    $("top-title").textContent = trending ? "Trending channels" : "Top channels";
+    $("ranking").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, none)]));
+    $("ranking-foot").replaceChildren(...provenance(found, null, how));
   }
 
   // The line in the bar: how fresh everything counted is.
@@ -149,6 +154,12 @@ export class Numbers {
     words.push(make("dt", {}, make("code", {}, "live_rate")), make("dd", {}, "events the live hub passed on, per second, mean of the last ten; no engagement number."));
     $("words").replaceChildren(...words);
   }
+}
+
+// What a trending channel's score is made of.
+function trend(entry) {
+  const usual = entry.baseline === null ? "nothing to compare with" : `${entry.factor.toFixed(1)} × a week ago`;
+  return `≈${number(entry.posters)} people · ${number(entry.messages)} sent · ${usual}`;
 }
 
 // Two short lines: how sure, and how fresh.

@@ -8,6 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+#: Where no terminal sets a width, a table is as wide as its cells: a pipe should not get them cut.
+_WIDE = 1_000
+
 #: Every command that reads takes this.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -22,7 +25,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    console.print(table, soft_wrap=True)
 
 
 def note(text: str) -> None:

@@ -27,6 +27,7 @@ _SETTINGS_MODULES = (
     "streams.ledger.settings",
     "analytics.settings",
     "analytics.archive.settings",
+    "analytics.reports.settings",
     "api.settings",
 )
 _WIDTH = 100
@@ -61,6 +62,7 @@ def settings() -> str:
 def metrics() -> str:
     """docs/metrics.md: every published number and what it means."""
     from analytics.reports.registry import REPORTS
+    from api.numbers.trending import LEAST_POSTERS, LOOK_BACK, MOST_FACTOR
 
     rows = [
         f"| `{m.name}` | {m.meaning} | {m.unit} | {', '.join(m.scopes)} | {', '.join(m.grains)} | "
@@ -72,13 +74,25 @@ def metrics() -> str:
 Bots count nowhere; what a rule held or blocked counts only in the metric named for it. Windows are in UTC, by corrected
 event time, labelled by start and end; a window in which nothing happened has no point. A point is final once the
 watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has passed its end; until then a late event
-changes it and raises its `revision`. Events behind the watermark are counted as late and not added.
+changes it and raises its `revision`. What comes behind the watermark, and what moderators decide later, is not added
+live: minutes later the window is counted once more from the archive, exactly, and that count is shown from then on.
 
 Made from the registry by `python -m infra.cli.reference`.
 
 | metric | meaning | unit | scopes | grains | accuracy |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
+
+# Trending
+
+`GET /v1/trending` ranks channels by (posters + reactions + messages / 2) / (hours + 2)^1.5 × factor, and returns each
+part beside the score. Counted are the current quarter of an hour and the three before it.
+
+- `posters` are distinct people who sent; below {LEAST_POSTERS} a channel is not ranked.
+- `hours` is since the burst began. It goes back, at most {LOOK_BACK // 4} hours, as long as each quarter has at least
+  half as many messages as the mean of those counted.
+- `factor` is messages an hour against the same hour a week ago, {MOST_FACTOR:.0f} at most; 1 where nothing was counted
+  then.
 
 # Reports
 
@@ -92,9 +106,11 @@ def _report(report: Any) -> str:
     """One report of the registry, number by number."""
     rows = [f"| `{c.name}` | {c.label} | {c.meaning} | {c.unit} |" for c in report.columns]
     days = "By UTC day." if report.calendar == "UTC" else "By calendar day of the tenant."
+    rule = f"{report.rule}\n\n" if report.rule else ""
+    example = f"\nFor example: {report.example}" if report.example else ""
     return (
-        f"## `{report.name}`\n\n{report.meaning} {days}\n\n"
-        f"| number | shown as | meaning | unit |\n|---|---|---|---|\n{chr(10).join(rows)}\n"
+        f"## `{report.name}`\n\n{report.meaning} {days}\n\n{rule}"
+        f"| number | shown as | meaning | unit |\n|---|---|---|---|\n{chr(10).join(rows)}\n{example}"
     )
 
 

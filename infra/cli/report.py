@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,9 +15,10 @@ import typer
 from infra.cli.access import read_directory
 from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
-from infra.contracts.reports import Document
+from infra.contracts.control import CANARY
+from infra.contracts.reports import OPEN, Column, Document, Section
 from infra.runtime.errors import PreconditionError
-from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
+from infra.runtime.settings import Cassandra, Kafka, Runtime
 
 if TYPE_CHECKING:
     from analytics.reports.job import Job
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Rows of a list that a terminal shows.
 _ROWS = 20
+#: Reports that stand side by side.
+_BESIDE = 3
 
 
 class Form(StrEnum):
@@ -34,6 +37,7 @@ class Form(StrEnum):
     JSON = "json"
     CSV = "csv"
     HTML = "html"
+    PARQUET = "parquet"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +46,14 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Which: daily, parity.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Which: daily, weekly, monthly, retention, retention-daily, retention-monthly, lifecycle, "
+            "lifecycle-daily, lifecycle-monthly, response-times, sessions, channels, moderation, churn, "
+            "next-channel, parity, backfill."
+        ),
+    ],
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; yesterday unless given.")
     ] = None,
@@ -52,13 +63,13 @@ def report(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant; every one unless given.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.TABLE,
     out: Annotated[Path | None, typer.Option(help="Write it to this file instead.", dir_okay=False)] = None,
-    again: Annotated[bool, typer.Option("--again", help="Count finished days once more.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Count finished periods once more.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a report of each day, where it is not made yet, and print it.
+    """Make a report of each day, week or month, where it is not made yet, and print it.
 
-    A day is counted again when the archive has more of it; a killed report goes on where it stopped. Of `parity`, exit
-    1 if a final day has a metric that is off.
+    A period is counted again when the archive has more of it; a killed report goes on where it stopped. Of `parity`,
+    exit 1 if a final day has a metric that is off.
     """
     from analytics.reports.registry import REPORTS
 
@@ -71,7 +82,6 @@ def report(
     kafka, cassandra = running_addresses() or (Kafka(), Cassandra())
     tenants = _zones(kafka, tenant)
     with _job(kafka, cassandra) as (job, runs):
-        from analytics.reports.spans import days
         from ingest.progress import bar
 
         plan = job.plan(REPORTS[name], since, until, tenants, again=again)
@@ -79,7 +89,11 @@ def report(
             for done, _ in enumerate(job.make(plan), start=1):
                 if progress is not None:
                     progress(done, len(plan.tasks))
-        documents = [runs.document(one, name, day) for one in tenants for day in days(since, until)]
+        documents = [
+            runs.document(one, name, span.day)
+            for one, zone in tenants.items()
+            for span in REPORTS[name].spans(since, until, zone)
+        ]
     _print(documents, Form.JSON if as_json else form, out)
     made = sum(len(task.tenants) for task in plan.tasks)
     note(f"{name}: {made} counted, {len(documents) - made} as they were")
@@ -91,7 +105,7 @@ def _print(documents: Sequence[Document], form: Form, out: Path | None) -> None:
     import msgspec
 
     from analytics.reports.page import page
-    from analytics.reports.sheet import sheet
+    from analytics.reports.sheet import sheet, write_parquet
 
     if form is Form.TABLE and out is None:
         _tables(documents)
@@ -103,8 +117,14 @@ def _print(documents: Sequence[Document], form: Form, out: Path | None) -> None:
             text = sheet(documents)
         case Form.HTML:
             text = page(documents)
+        case Form.PARQUET:
+            if out is None:
+                raise typer.BadParameter("name a file for it with --out", param_hint="--format parquet")
+            write_parquet(documents, out)
+            note(f"written to {out}")
+            return
         case Form.TABLE:
-            raise typer.BadParameter("takes json, csv or html; a table is for the terminal", param_hint="--out")
+            raise typer.BadParameter("takes json, csv, html or parquet, not a table", param_hint="--out")
     if out is None:
         sys.stdout.write(text)
         return
@@ -113,28 +133,45 @@ def _print(documents: Sequence[Document], form: Form, out: Path | None) -> None:
 
 
 def _tables(documents: Sequence[Document]) -> None:
-    """The figures of each report as one row, then its lists."""
+    """The figures of each report, then its lists."""
     from analytics.reports.page import key_of, shown, state_of
 
     columns = {column.name: column for column in documents[0].columns}
-    figures = [columns[name] for name in documents[0].figures]
-    print_table(
-        ("DAY", "TENANT", "STATE", "AS OF", *(column.label.upper() for column in figures)),
-        [
-            (
-                *(document.period, document.tenant, state_of(document)[0]),
-                "" if document.as_of is None else f"{document.as_of:%Y-%m-%d %H:%MZ}",
-                *(shown(column, document.figures[column.name]) for column in figures),
-            )
-            for document in documents
-        ],
-    )
+    facts: Mapping[str, Callable[[Document], str]] = {
+        "AS OF": lambda document: "" if document.as_of is None else f"{document.as_of:%Y-%m-%d %H:%MZ}",
+        "STATE": lambda document: state_of(document)[0],
+    }
+    # A few are compared side by side; of many the first figures have to do, a line each.
+    if len(documents) <= _BESIDE:
+        figures = [columns[name] for name in documents[0].figures]
+        print_table(
+            ("", *(f"{document.period} {document.tenant}" for document in documents)),
+            [
+                *((label, *map(fact, documents)) for label, fact in facts.items()),
+                *((c.label, *(shown(c, document.figures[c.name]) for document in documents)) for c in figures),
+            ],
+        )
+    else:
+        figures = [columns[name] for name in documents[0].headline]
+        print_table(
+            ("DAY", "TENANT", *facts, *(column.label.upper() for column in figures)),
+            [
+                (
+                    *(document.period, document.tenant, *(fact(document) for fact in facts.values())),
+                    *(shown(column, document.figures[column.name]) for column in figures),
+                )
+                for document in documents
+            ],
+        )
     for document in documents:
         for section in document.sections:
             rows = section.rows[:_ROWS] if section.kind != "series" else section.rows
             if not rows:
                 continue
             typer.echo(f"\n{document.period} {document.tenant}: {section.title.lower()}")
+            if section.kind == "heatmap":
+                _heatmap(section, columns)
+                continue
             print_table(
                 (section.key.upper(), *(columns[name].label.upper() for name in section.columns)),
                 [
@@ -146,12 +183,28 @@ def _tables(documents: Sequence[Document]) -> None:
                 typer.echo(f"and {more} more")
 
 
+def _heatmap(section: Section, columns: Mapping[str, Column]) -> None:
+    """Shares in percent; what is not over yet has an asterisk."""
+    from analytics.reports.heatmap import tiles
+
+    of_section = [columns[name] for name in section.columns]
+    print_table(
+        (section.key.upper(), *(column.label.upper() for column in of_section if column.name != OPEN)),
+        [
+            (row[section.key], *(f"{tile.text}*" if tile.open else tile.text for tile in tiles(of_section, row)))
+            for row in section.rows
+        ],
+    )
+    if any(row[OPEN] for row in section.rows):
+        typer.echo("* not over yet, and not in the mean")
+
+
 def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:
     known = read_directory(kafka).tenants
     if tenant is not None and tenant not in known:
         raise PreconditionError(f"there is no tenant {tenant}. See `hubbub keys list`.")
     found = {}
-    for one in sorted(known) if tenant is None else [tenant]:
+    for one in sorted(known.keys() - {CANARY.id}) if tenant is None else [tenant]:
         zone = known[one].timezone
         try:
             found[one] = ZoneInfo(zone)
@@ -166,37 +219,12 @@ def _zones(kafka: Kafka, tenant: str | None) -> dict[str, ZoneInfo]:
 
 @contextmanager
 def _job(kafka: Kafka, cassandra: Cassandra) -> Iterator[tuple["Job", "Runs"]]:
-    """A job on these engines; Spark starts when something is due, and ends with it."""
-    from analytics.reports.job import Job
-    from analytics.reports.runs import STATEMENTS, Runs
+    from analytics.reports.connections import open_job
     from infra.runtime import logs
-    from infra.runtime.archive import ArchiveReader
-    from infra.runtime.cassandra import connect
-    from infra.runtime.clock import SystemClock
-    from infra.runtime.migrations import check_schema
 
     logs.configure(Runtime(), "report")  # standard output is the report's
-    reader = ArchiveReader(Archive(), Runtime())
-    if "://" in reader.root:
-        raise PreconditionError(f"reports read the archive from a folder, not from {reader.root}.")
-    if missing := check_schema(cassandra):
-        raise PreconditionError(f"{missing[0]}. Run `hubbub schema apply`.")
-    database = connect(cassandra, prepare=False)
-    sessions: list[Any] = []
-
-    def spark() -> Any:
-        if not sessions:
-            sessions.append(_spark(os.environ))
-        return sessions[0]
-
-    try:
-        database.prepare(STATEMENTS)
-        runs = Runs(database)
-        yield Job(runs=runs, reader=reader, kafka=kafka, clock=SystemClock(), spark=spark), runs
-    finally:
-        for session in sessions:
-            session.stop()
-        database.close()
+    with open_job(kafka, cassandra, lambda: _spark(os.environ)) as opened:
+        yield opened
 
 
 def _spark(environ: Mapping[str, str]) -> Any:

@@ -22,6 +22,7 @@ class Role(StrEnum):
     HISTORY = "history"
     ARCHIVE = "archive"
     ANALYTICS = "analytics"
+    REPORTS = "reports"
     LEDGER = "ledger"
     API = "api"
 
@@ -33,6 +34,7 @@ ROLES = {
     Role.HISTORY: "streams.history.role",
     Role.ARCHIVE: "analytics.archive.role",
     Role.ANALYTICS: "analytics.role",
+    Role.REPORTS: "analytics.reports.role",
     Role.LEDGER: "streams.ledger.role",
     Role.API: "api.role",
 }

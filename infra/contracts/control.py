@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -74,6 +74,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, tag="key", tag_field="ki
     def record_key(self) -> bytes:
         return f"key/{self.hash}".encode()
 
+
+#: The canary's tenant: nobody's numbers.
+CANARY: Final = Tenant(id="hubbub-canary", name="Hubbub's own canary")
 
 Control = Tenant | ApiKey | RuleSet
 

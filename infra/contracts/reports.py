@@ -12,11 +12,16 @@ from typing import Final, Literal
 import msgspec
 
 Format = Literal["json", "csv", "html"]
+Kind = Literal["series", "ranking", "table", "heatmap"]
 FORMATS: Final[dict[Format, str]] = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
     "html": "text/html; charset=utf-8",
 }
+
+#: Of a heat map: the key of the row that sums up the others, and the cell that names a column.
+MEAN: Final = "mean"
+OPEN: Final = "open"
 
 #: A number, a name or a moment; None where there is nothing to say.
 Cell = int | float | str | None
@@ -45,13 +50,17 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A list within a report. Each row has a cell named `key`, what the row is about, and one for each of `columns`.
 
-    A `series` has a row for each hour of the period, whose key is its start; a `ranking` is ordered and cut; a `table`
-    has everything, up to a bound. `omitted` is how many rows that cut off.
+    A `series` has a row for each hour or day of the period, or for each of some periods, whose key is its start; a
+    `ranking` is ordered and cut; a `table` has everything, up to a bound. `omitted` is how many rows that cut off.
+
+    A `heatmap` has a row for each of some periods, whose key is its first day, and then their `MEAN`. Its cells of unit
+    percent say how things are so many periods later. A row's cell `OPEN` names the first of them whose period is not
+    over: it and what follows it can still grow, and are in no mean.
     """
 
     name: str
     title: str
-    kind: Literal["series", "ranking", "table"]
+    kind: Kind
     key: str
     columns: tuple[str, ...]
     rows: tuple[dict[str, Cell], ...]

@@ -160,7 +160,8 @@ ADD_BUCKET_EPOCH: Final = _s(
 
 # Review. `released`, `rejected` and `decision` are the JSON of a `review.Entry`; of several that are the same the first
 # counts. A user's row is one of their events, by the UTC day it was received: what a rule did to it, and when a
-# moderator released, rejected or blocked it. A dirty day's numbers changed after the fact, last at `marked_at`.
+# moderator released, rejected or blocked it. A dirty day's numbers changed after the fact, last at
+# `marked_at`, and what became of its messages at `removed_at`.
 RELEASE_HELD: Final = _s(
     "release_held",
     "UPDATE held_messages USING TIMESTAMP ? SET released = ? WHERE tenant = ? AND day = ? AND held_id = ?",
@@ -188,7 +189,10 @@ USER_REVIEWS: Final = _s(
 MARK_DIRTY: Final = _s(
     "mark_dirty", "UPDATE dirty_days USING TIMESTAMP ? SET marked_at = ? WHERE tenant = ? AND day = ?"
 )
-DIRTY_DAYS: Final = _s("dirty_days", "SELECT day, marked_at FROM dirty_days WHERE tenant = ?")
+MARK_REMOVED: Final = _s(
+    "mark_removed", "UPDATE dirty_days USING TIMESTAMP ? SET removed_at = ? WHERE tenant = ? AND day = ?"
+)
+DIRTY_DAYS: Final = _s("dirty_days", "SELECT day, marked_at, removed_at FROM dirty_days WHERE tenant = ?")
 
 # Metrics. The columns follow the registry's measures.
 _MEASURES = (*(m.name for m in COUNTS), *(c for m in DISTINCTS for c in (m.name, f"{m.name}_sketch")))
@@ -204,6 +208,13 @@ PUT_WINDOW: Final = _s(
 WINDOWS: Final = _s(
     "windows",
     f"SELECT window_start, {', '.join(_MEASURES)}, revision, updated_at FROM metric_windows"
+    f" WHERE {_WINDOW_KEY} AND window_start >= ? AND window_start < ?",
+)
+#: The same without sketches, for who shows numbers.
+NUMBER_COLUMNS: Final = tuple(measure.name for measure in (*COUNTS, *DISTINCTS))
+NUMBERS: Final = _s(
+    "numbers",
+    f"SELECT window_start, {', '.join(NUMBER_COLUMNS)}, revision, updated_at FROM metric_windows"
     f" WHERE {_WINDOW_KEY} AND window_start >= ? AND window_start < ?",
 )
 # A member's kind is `channel` or `user`.

@@ -21,7 +21,7 @@ from infra.local.settings import Local
 from infra.local.state import Phase, ProcessState, State, forget_state, write_state
 from infra.runtime.settings import Cassandra, Kafka, Listen, Runtime
 
-ROLES = ("ingest", "router", "history", "archive", "analytics", "ledger", "api")
+ROLES = ("ingest", "router", "history", "archive", "analytics", "reports", "ledger", "api")
 HOPELESS = 4
 """A role that was restarted this often before it was ever ready will not become ready."""
 STOP_GRACE = 5.0
@@ -95,7 +95,7 @@ class Stack:
         """
         plan, data_dir = self.plan, self.plan.data_dir
         wanted = plan.own_engines
-        spark: tuple[jars.Engine, ...] = ("spark",) if "analytics" in plan.roles else ()
+        spark: tuple[jars.Engine, ...] = ("spark",) if {"analytics", "reports"} & set(plan.roles) else ()
         self.environment = {**plan.environ, "HUBBUB_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
         role_ports = {role: int(getattr(plan.listen, f"{role}_port")) for role in plan.roles}
         self._ports = claim(data_dir, {**ENGINE_PORTS, **role_ports})

@@ -103,6 +103,8 @@ class Listen(Section):
     """Port of the archive writer's health and metrics."""
     ledger_port: int = 8085
     """Port of the ledger's health and metrics."""
+    reports_port: int = 8086
+    """Port of the report maker's health and metrics."""
     api_port: int = 8090
     """Port of the read API and dashboard."""
 

@@ -6,11 +6,12 @@ one list of rows for each read. Nothing here does I/O.
 """
 
 from collections.abc import Generator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from infra.contracts import codec, events, tables
 from infra.contracts.events import Event, to_ms
+from infra.contracts.metrics import MEASURES
 from infra.contracts.placement import (
     DEFAULT_PLAN,
     BucketEpoch,
@@ -20,15 +21,22 @@ from infra.contracts.placement import (
     ms_of_id,
     plan_of,
 )
+from infra.contracts.windows import WATERMARK_DELAY
 from streams.history import reviews
 from streams.history.rows import ROW_OVERHEAD, Place, Read, Row, Rows, Step, Steps, stamp_of
 
 _REMEMBERED: Final = 100_000
 _CHANGES: Final = events.CHANGES - {events.RECEIPT_DELIVERED}
+_COUNTED: Final = frozenset[str]().union(*(measure.types for measure in MEASURES))
+_DAY_MS: Final = 86_400_000
+_DELAY_MS: Final = WATERMARK_DELAY // timedelta(milliseconds=1)
 
 
 class Cells:
-    """Turns events into steps. Remembers which buckets are written and which channels were active since `settle`."""
+    """Turns events into steps. Remembers which buckets are written and, until `settle`, what many events say alike.
+
+    That is which channels were active, and for which days something came too late to be counted live.
+    """
 
     def __init__(self, touch_seconds: float) -> None:
         self.plan: tuple[BucketEpoch, ...] = DEFAULT_PLAN
@@ -36,6 +44,7 @@ class Cells:
         self._buckets: dict[tuple[str, str, int], None] = {}
         self._touched: dict[tuple[str, str], float] = {}
         self._active: dict[tuple[str, str], int] = {}
+        self._late: dict[tuple[str, int], int] = {}
 
     def steps(self, event: Event, envelope: bytes, src: str | None, rule: str, now: float) -> Steps | Step:
         """What an accepted event asks for; an empty step when history keeps nothing of its type.
@@ -44,6 +53,9 @@ class Cells:
         """
         tenant, received_at = stamp_of(event)
         kind, channel = event.type, event.channel_id or ""
+        if received_at - event.time > WATERMARK_DELAY and kind in _COUNTED and not event.historical:
+            on = (tenant, to_ms(event.time) // _DAY_MS)
+            self._late[on] = max(to_ms(received_at), self._late.get(on, 0))
         if kind == events.MESSAGE_SENT:
             return self._create(tenant, received_at, event, envelope, src, rule, now)
         if kind == events.MESSAGE_BLOCKED:
@@ -66,12 +78,16 @@ class Cells:
     @property
     def unsettled(self) -> bool:
         """Whether `settle` has anything to write."""
-        return bool(self._active)
+        return bool(self._active or self._late)
 
     def settle(self) -> Step:
-        """The activity of channels that was not written at once, to be stored before the offsets that imply it."""
+        """What was not written at once, to be stored before the offsets that imply it."""
         active, self._active = self._active, {}
-        return [_touch(tenant, channel, ms) for (tenant, channel), ms in active.items()]
+        late, self._late = self._late, {}
+        return [
+            *(_touch(tenant, channel, ms) for (tenant, channel), ms in active.items()),
+            *(reviews.dirty(tenant, on * _DAY_MS, ms) for (tenant, on), ms in late.items()),
+        ]
 
     def replan(self) -> Steps:
         """Take the bucket plan as it stands now.
@@ -191,7 +207,11 @@ class Cells:
                 size = ROW_OVERHEAD + len(envelope)
                 return [Row(tables.EDIT_MESSAGE, (written, envelope, *cell), partition, size)]
             case events.MESSAGE_DELETED:
-                return [Row(tables.DELETE_MESSAGE, (written, to_ms(event.time), *cell), partition)]
+                deleted_ms = to_ms(event.time)
+                delete = Row(tables.DELETE_MESSAGE, (written, deleted_ms, *cell), partition)
+                if deleted_ms - place.sent_ms <= _DELAY_MS:
+                    return [delete]
+                return [delete, reviews.removed(tenant, place.sent_ms, deleted_ms)]
             case events.MESSAGE_BLOCKED:
                 block = Row(tables.BLOCK_MESSAGE, (written, to_ms(event.time), *cell), partition)
                 return [block, reviews.dirty(tenant, place.sent_ms, to_ms(event.time))]

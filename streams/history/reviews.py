@@ -47,8 +47,8 @@ def decided(decision: Decision) -> list[Row]:
     values = (written, line, decision.tenant, held_on, event.id)
     rows.append(Row(_HELD[decision.verb], values, (decision.tenant, held_on), size))
     rows.append(_note(_NOTES[decision.verb], written, to_ms(decision.decided_at), event))
-    if decision.verb is Verb.RELEASE:
-        rows.append(dirty(decision.tenant, to_ms(event.time), to_ms(decision.decided_at)))
+    mark = dirty if decision.verb is Verb.RELEASE else removed
+    rows.append(mark(decision.tenant, to_ms(event.time), to_ms(decision.decided_at)))
     return rows
 
 
@@ -61,9 +61,14 @@ def taken_out(created: Event, blocked_ms: int) -> list[Row]:
     ]
 
 
-def dirty(tenant: str, moment_ms: int, decided_ms: int) -> Row:
+def dirty(tenant: str, moment_ms: int, changed_ms: int) -> Row:
     """The UTC day of this moment has to be counted again. A report that was made earlier than the mark is stale."""
-    return Row(tables.MARK_DIRTY, (decided_ms * 1000, decided_ms, tenant, day(from_ms(moment_ms))), (tenant,))
+    return Row(tables.MARK_DIRTY, (changed_ms * 1000, changed_ms, tenant, day(from_ms(moment_ms))), (tenant,))
+
+
+def removed(tenant: str, moment_ms: int, deleted_ms: int) -> Row:
+    """Of the UTC day of this moment, what says what became of messages has to be counted again, and no window."""
+    return Row(tables.MARK_REMOVED, (deleted_ms * 1000, deleted_ms, tenant, day(from_ms(moment_ms))), (tenant,))
 
 
 def _note(statement: Statement, written: int, value: str | int, event: Event) -> Row:

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 import uuid_utils
 
-from infra.contracts.control import ApiKey, Scope, Tenant, hash_secret, new_secret
+from infra.contracts.control import CANARY, ApiKey, Scope, hash_secret, new_secret
 from infra.contracts.events import RECEIPT_READ
 from infra.runtime import control
 from infra.runtime.clock import Clock
@@ -24,7 +24,6 @@ from infra.runtime.telemetry import CANARY_LOST, CANARY_SECONDS
 
 log = structlog.get_logger("hubbub.ledger")
 
-TENANT: Final = Tenant(id="hubbub-canary", name="Hubbub's own canary")
 #: Channel and user of the canary.
 NAME: Final = "canary"
 
@@ -47,9 +46,9 @@ def new_key(kafka: Kafka, now: datetime) -> str:
         follower.stop()
     secret = new_secret(Scope.WRITE)
     key = ApiKey(
-        hash=hash_secret(secret), tenant=TENANT.id, scopes=(Scope.WRITE, Scope.READ), name=NAME, created_at=now
+        hash=hash_secret(secret), tenant=CANARY.id, scopes=(Scope.WRITE, Scope.READ), name=NAME, created_at=now
     )
-    control.publish(kafka, [TENANT, key], removed=[old.record_key for old in known if old.tenant == TENANT.id])
+    control.publish(kafka, [CANARY, key], removed=[old.record_key for old in known if old.tenant == CANARY.id])
     return secret
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from infra.contracts import placement, tables
+from infra.contracts.control import CANARY
 from infra.contracts.ledger import Minute
 from infra.runtime.cassandra import PASSING, Database
 from streams.ledger import canary
@@ -47,7 +48,7 @@ class Store:
         """Which canary history holds; None before the first, and while Cassandra cannot be asked."""
         prepared = self._database.prepared(tables.READ_MARKS)
         try:
-            row = self._database.session.execute(prepared, (canary.TENANT.id, canary.NAME)).one()
+            row = self._database.session.execute(prepared, (CANARY.id, canary.NAME)).one()
         except PASSING:
             return None
         return None if row is None else row[2]

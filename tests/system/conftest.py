@@ -101,6 +101,9 @@ def hubbub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         # Topics and tables of its own: other tests write records with origins that no router gave.
         "HUBBUB_KAFKA_TOPIC_PREFIX": f"{kafka.topic_prefix}system-",
         "HUBBUB_CASSANDRA_KEYSPACE": keyspace,
+        # Corrections wait for the archive.
+        "HUBBUB_ARCHIVE_COMMIT_SECONDS": "5",
+        "HUBBUB_REPORTS_CHECK_SECONDS": "2",
     }
     command = [sys.executable, "-m", "infra.cli"]
     started = subprocess.run(

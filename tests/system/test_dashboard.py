@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,13 @@ import pytest
 import uuid_utils
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from analytics.reports.job import rendered
+from analytics.reports.runs import STATEMENTS, Runs
+from infra.contracts.reports import Extent
+from infra.runtime.cassandra import connect
+from infra.runtime.settings import Cassandra
 from tests.system.conftest import Hubbub, eventually
+from tests.unit.analytics.reported import response_times, retention
 
 expect.set_options(timeout=30_000)  # a crowded machine is slow, not wrong
 
@@ -159,6 +165,10 @@ def test_the_numbers_move_and_say_how_fresh_they_are(visit: Visit, channel: str)
     expect(visit.page.locator("#freshness")).to_contain_text("watermark")
     expect(visit.page.locator("#ranking li .name").first).to_be_visible()
     expect(visit.page.locator("#chart rect").first).to_be_visible()
+    visit.page.click("#window [data-window=trending]")
+    expect(visit.page.locator("#top-title")).to_have_text("Trending channels")
+    trend = visit.page.locator("#ranking li", has=visit.page.locator(".name", has_text=channel))
+    expect(trend.locator("small")).to_contain_text(re.compile(r"≈\d+ people · \d+ sent · nothing to compare with"))
 
 
 def test_a_channel_is_followed_through_an_api_restart_without_a_gap(visit: Visit, channel: str) -> None:
@@ -250,6 +260,37 @@ def test_the_ledger_says_of_each_minute_where_everything_is(visit: Visit, channe
     expect(page.locator("#ledger button:focus")).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.fixture(scope="module")
+def reports(hubbub: Hubbub) -> None:
+    """A week's retention and a day's response times, stored as if they had been made."""
+    given = {f"HUBBUB_CASSANDRA_{name.upper()}": name for name in ("keyspace", "port")}
+    found = {name: hubbub.environment[key] for key, name in given.items() if key in hubbub.environment}
+    database = connect(Cassandra.model_validate(found), prepare=False)
+    database.prepare(STATEMENTS)
+    runs = Runs(database)
+    for document in (retention(), response_times()):
+        extent = Extent(versions=document.archive.versions, rows={"events": 1})
+        runs.start(document.tenant, document.report, date.fromisoformat(document.period), datetime.now(UTC))
+        runs.store(document, rendered(document))
+        runs.finish(document, extent, datetime.now(UTC))
+    database.close()
+
+
+def test_retention_and_response_times_are_those_of_the_newest_reports(visit: Visit, reports: None) -> None:
+    visit.sign_in()
+    heat = visit.page.locator("#retention")
+    (section, _) = retention().sections
+    expect(heat.locator("tbody tr")).to_have_count(len(section.rows))
+    sizes = [row["size"] for row in section.rows]
+    assert [count(text) for text in heat.locator("tbody td:nth-of-type(1)").all_text_contents()] == sizes
+    expect(heat.locator("td.open").first).to_be_visible()
+    expect(visit.page.locator("#retention-foot")).to_contain_text("open · 311 people in R30")
+    expect(visit.page.locator("#responses")).to_contain_text("1 min 36 s")
+    expect(visit.page.locator("#unanswered li .name").first).to_have_text("kofi in help")
+    expect(visit.page.locator("#unanswered")).to_contain_text("and 12 more")
+    expect(visit.page.locator("#responses-foot")).to_contain_text("2026-03-13 · final")
+
+
 def test_a_moderator_reviews_what_is_held_and_blocks_what_is_shown(
     browser: Browser, hubbub: Hubbub, channel: str
 ) -> None:
@@ -304,7 +345,9 @@ def test_signing_out_closes_the_door(visit: Visit, channel: str) -> None:
 
 
 @pytest.mark.parametrize("look", list(SIZES))
-def test_it_fits_and_has_its_picture_taken(browser: Browser, hubbub: Hubbub, channel: str, look: str) -> None:
+def test_it_fits_and_has_its_picture_taken(
+    browser: Browser, hubbub: Hubbub, channel: str, reports: None, look: str
+) -> None:
     """Pictures are kept where HUBBUB_SCREENSHOTS says; HUBBUB_SCREENSHOT_CHANNEL chooses the channel they show."""
     visit = Visit(browser, hubbub, SIZES[look], color_scheme="dark" if look == "dark" else "light")
     visit.sign_in(os.environ.get("HUBBUB_SCREENSHOT_CHANNEL", channel))
@@ -313,6 +356,8 @@ def test_it_fits_and_has_its_picture_taken(browser: Browser, hubbub: Hubbub, cha
     expect(page.locator("#sent-day output")).to_have_text(re.compile(r"\d"), timeout=NUMBERS_MS)
     expect(page.locator("#ranking li").first).to_be_visible()
     expect(page.locator("#held li").first).to_be_visible()
+    expect(page.locator("#retention tbody tr").first).to_be_visible()
+    expect(page.locator("#unanswered .name").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 23)"
     assert dark == (look == "dark")

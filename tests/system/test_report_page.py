@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 
 from analytics.reports.page import page
 from tests.system.test_dashboard import browser  # noqa: F401 - a fixture
-from tests.unit.analytics.reported import daily, week
+from tests.unit.analytics.reported import daily, retention, week
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +18,7 @@ SIZES = {"light": (1200, 1000), "dark": (1200, 1000), "phone": (390, 844)}
 @pytest.mark.parametrize("look", list(SIZES))
 def test_it_fits_and_has_its_picture_taken(browser: Browser, look: str, tmp_path: Path) -> None:  # noqa: F811
     """Pictures are kept where HUBBUB_SCREENSHOTS says. What they show is made from a seed."""
-    documents = {"day": [daily()], "week": week()}
+    documents = {"day": [daily()], "week": week(), "retention": [retention()]}
     width, height = SIZES[look]
     context = browser.new_context(
         viewport={"width": width, "height": height},

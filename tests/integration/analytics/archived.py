@@ -1,7 +1,8 @@
 """An archive of a few seeded days, written as Delta tables, and what a recount in plain Python makes of it."""
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -20,7 +21,7 @@ from infra.contracts.records import Action
 
 #: An event and what became of it: `events`, `held` or `blocked`.
 Fact = tuple[Event, str]
-_ACTIVE = {"message.sent", "message.edited", "reaction.added", "receipt.read", "channel.joined"}
+ACTIVE = {"message.sent", "message.edited", "reaction.added", "receipt.read", "channel.joined"}
 
 
 def fact(number: int, moment: datetime, outcome: str = "events", **fields: Any) -> Fact:
@@ -94,11 +95,12 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
     return facts
 
 
-def write(root: Path, facts: Iterable[Fact]) -> None:
-    """Append to the archive's tables."""
+def write(root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = None) -> None:
+    """Append to the archive's tables. `rules` are those that touched events which were not stopped, by id."""
+    facts = list(facts)
     for table in (archive.EVENTS, archive.HELD):
         rows = [
-            _row(table, event, outcome)
+            _row(table, event, outcome, (rules or {}).get(event.id))
             for event, outcome in facts
             if (outcome == "events") == (table is archive.EVENTS)
         ]
@@ -107,12 +109,13 @@ def write(root: Path, facts: Iterable[Fact]) -> None:
             write_deltalake(f"{root}/{table.name}", Table.from_batches(batches), mode="append", partition_by=["day"])
 
 
-def _row(table: ArchiveTable, event: Event, outcome: str) -> tuple[Any, ...]:
+def _row(table: ArchiveTable, event: Event, outcome: str, rule: str | None) -> tuple[Any, ...]:
     values = {
         **{name: getattr(event, name, None) for name in table.names},
         "day": (event.time.astimezone(UTC).date() - date(1970, 1, 1)).days,
-        "properties": None,
-        "context": None,
+        "properties": json.dumps(event.properties) if event.properties else None,
+        "context": json.dumps(event.context) if event.context else None,
+        "rule": rule,
     }
     if table is archive.HELD:
         action = Action.HOLD if outcome == "held" else Action.BLOCK
@@ -148,7 +151,7 @@ def recount(facts: Sequence[Fact], tenant: str, span: Span, *, moderated: bool =
                 row[outcome] += event.type in ("message.sent", "message.edited")
                 continue
             who["present"].add(event.author)
-            if event.type in _ACTIVE:
+            if event.type in ACTIVE:
                 who["active"].add(event.author)
             match event.type:
                 case "message.sent":

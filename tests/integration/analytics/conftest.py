@@ -17,6 +17,7 @@ from infra.runtime.cassandra import Database, connect
 from infra.runtime.kafka import apply_topics
 from infra.runtime.migrations import apply_schema
 from infra.runtime.settings import Cassandra, Kafka
+from tests.integration.analytics.places import Place
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +58,12 @@ def delta(analytics: Analytics, java_home: Path) -> Iterator[SparkSession]:
     session = start_session(analytics, java_home, DELTA)
     yield session
     session.stop()
+
+
+@pytest.fixture
+def place(tmp_path: Path, delta: SparkSession) -> Place:
+    """An empty archive of this test's own, and reports over it."""
+    return Place(tmp_path / "archive", delta)
 
 
 @pytest.fixture

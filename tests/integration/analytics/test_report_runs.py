@@ -21,12 +21,15 @@ from analytics.reports.registry import REPORTS
 from analytics.reports.runs import Runs
 from analytics.reports.snapshot import Snapshot
 from analytics.reports.spans import Span
+from analytics.rollups import estimate
 from analytics.settings import Analytics
 from infra.contracts.control import Tenant
-from infra.contracts.metrics import TENANT_SCOPE
+from infra.contracts.metrics import MEASURES, TENANT_SCOPE, channel_scope
+from infra.contracts.records import Point
 from infra.contracts.reports import Document, State
-from infra.contracts.tables import MEASURE_COLUMNS, PUT_WINDOW, WINDOWS
-from infra.contracts.windows import DAY as DAYS
+from infra.contracts.review import Entry, Verb
+from infra.contracts.tables import KEEP_DECISION, MEASURE_COLUMNS, PUT_WINDOW, WINDOWS
+from infra.contracts.windows import DAY, HOUR, MINUTE, WATERMARK_DELAY, Grain
 from infra.runtime import control
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import Database
@@ -54,8 +57,15 @@ def facts(reader: ArchiveReader) -> list[Fact]:
     return found
 
 
-def job(reader: ArchiveReader, topics: Kafka, database: Database, spark: Callable[[], SparkSession]) -> Job:
-    return Job(runs=Runs(database), reader=reader, kafka=topics, clock=SystemClock(), spark=spark)
+def job(
+    reader: ArchiveReader,
+    topics: Kafka,
+    database: Database,
+    spark: Callable[[], SparkSession],
+    publish: Callable[[Point], None] = lambda point: None,
+) -> Job:
+    runs = Runs(database)
+    return Job(runs=runs, reader=reader, kafka=topics, clock=SystemClock(), spark=spark, publish=publish)
 
 
 def not_needed() -> SparkSession:
@@ -182,38 +192,143 @@ def test_what_waits_to_be_archived_is_told(
     assert not coverage.is_complete(Span(day=FIRST, zone=UTC_ZONE).end)
 
 
-def test_a_final_utc_day_is_published_as_windows_and_parity_is_told(
+def windows(database: Database, source: str, grain: Grain, scope: str = TENANT_SCOPE) -> dict[datetime, dict[str, Any]]:
+    """The first day's stored windows by their start: each measure column, and the revision."""
+    values = ("acme", scope, grain.name, grain.period_of(START), source, START, START + DAY.width)
+    rows = database.session.execute(database.prepared(WINDOWS).bind(values))
+    return {
+        row[0].replace(tzinfo=UTC): dict(zip((*MEASURE_COLUMNS, "revision"), row[1:-1], strict=True)) for row in rows
+    }
+
+
+def stream(database: Database, grain: Grain, start: datetime, revision: int, values: dict[str, int]) -> None:
+    """Store a window as the stream would have."""
+    key = ("acme", TENANT_SCOPE, grain.name, grain.period_of(start), "stream", start)
+    stored = [values.get(name) for name in MEASURE_COLUMNS]
+    database.session.execute(database.prepared(PUT_WINDOW).bind((*stored, revision, AFTER, *key)))
+
+
+def numbers(values: dict[str, int]) -> dict[str, int]:
+    """Every measure of a recount."""
+    return {measure.name: values.get(measure.name, 0) for measure in MEASURES}
+
+
+def test_windows_that_were_streamed_wrong_are_corrected_and_parity_is_told(
     topics: Kafka, database: Database, reader: ArchiveReader, facts: list[Fact], delta: SparkSession
 ) -> None:
     Log(topics).beat(AFTER)
-    span = Span(day=FIRST, zone=UTC_ZONE)
-    expected = recount(facts, "acme", span)
-    key = ("acme", TENANT_SCOPE, DAYS.name, DAYS.period_of(span.start))
+    expected = recount(facts, "acme", Span(day=FIRST, zone=UTC_ZONE))
+    whole, hours = numbers(expected["total"][""]), {int(n): numbers(h) for n, h in expected["hour"].items()}
+    right, wrong = START + timedelta(hours=5), START + timedelta(hours=6)
+    stream(database, DAY, START, 41, {**whole, "sent": whole["sent"] - 1})
+    stream(database, HOUR, right, 3, {**hours[5], "active": hours[5]["active"] + 1})
+    stream(database, HOUR, wrong, 7, {**hours[6], "sent": hours[6]["sent"] + 2})
+    busy = {MINUTE.start(event.time) for event, _ in facts}
+    quiet = next(start for n in range(1440) if (start := START + n * MINUTE.width) not in busy)
+    stream(database, MINUTE, quiet, 9, {"sent": 3, "active": 1, "contributors": 1})
+    published: list[Point] = []
+    made = job(reader, topics, database, lambda: delta, published.append)
 
-    def window(source: str) -> dict[str, Any]:
-        rows = database.session.execute(database.prepared(WINDOWS).bind((*key, source, span.start, span.end)))
-        (row,) = rows
-        return dict(zip((*MEASURE_COLUMNS, "revision"), row[1:-1], strict=True))
+    def count(name: str) -> Document:
+        list(made.make(made.plan(REPORTS[name], FIRST, FIRST, {"acme": UTC_ZONE}, again=True)))
+        return Runs(database).document("acme", name, FIRST)
 
-    # As the stream would have stored it, one message short.
-    values = {name: expected["total"][""].get(name, 0) for name in MEASURE_COLUMNS if not name.endswith("_sketch")}
-    late = {**values, "sent": values["sent"] - 1}
-    stored = [late.get(name) for name in MEASURE_COLUMNS]
-    put = database.prepared(PUT_WINDOW)
-    database.session.execute(put.bind((*stored, 41, AFTER, *key, "stream", span.start)))
-    made = job(reader, topics, database, lambda: delta)
-    for name in ("daily", "parity"):
-        list(made.make(made.plan(REPORTS[name], FIRST, FIRST, {"acme": UTC_ZONE})))
-    exact = window("batch")
-    assert {name: n for name, n in exact.items() if name in values} == values
-    assert exact["revision"] == 42
-    assert exact["active_sketch"] is None
-    parity = Runs(database).document("acme", "parity", FIRST)
+    document = count("backfill")
+    (day,) = windows(database, "batch", DAY).values()
+    assert {name: day[name] for name in whole} == whole
+    assert day["revision"] == 42
+    assert estimate(day["active_sketch"]) == pytest.approx(whole["active"], rel=0.05)
+    corrected = windows(database, "batch", HOUR)
+    assert right not in corrected
+    assert corrected[wrong]["revision"] == 8
+    for start, hour in corrected.items():
+        assert {name: hour[name] for name in whole} == hours[start.hour]
+    assert len(corrected) == len(hours) - 1
+    minutes = windows(database, "batch", MINUTE)
+    assert sum(minute["sent"] for minute in minutes.values()) == whole["sent"]
+    assert {name: minutes[quiet][name] for name in whole} == dict.fromkeys(whole, 0)
+    assert (minutes[quiet]["revision"], minutes[quiet]["active_sketch"]) == (10, None)
+    for channel, found in expected["channel"].items():
+        for row in windows(database, "batch", DAY, channel_scope(channel)).values():
+            assert {name: row[name] for name in whole} == numbers(found)
+    assert {point.start: point.values["sent"] for point in published} == {s: m["sent"] for s, m in minutes.items()}
+    (sent,) = (row for row in document.sections[1].rows if row["metric"] == "messages_sent")
+    assert (sent["streamed"], sent["exact"]) == (3, whole["sent"])
+    parity = count("parity")
     # No channel was streamed, so every channel is off as well.
     assert parity.figures["off"] == parity.figures["compared"]
     drift = {row["metric"]: row["drift"] for row in parity.sections[0].rows}
-    assert drift.pop("messages_sent") == -1
-    assert set(drift.values()) == {0}
-    # Made again with the same numbers, nothing is written and no revision grows.
-    list(made.make(made.plan(REPORTS["daily"], FIRST, FIRST, {"acme": UTC_ZONE}, again=True)))
-    assert window("batch")["revision"] == 42
+    assert (
+        drift["messages_sent"]
+        == whole["sent"]
+        - 1
+        - recount(facts, "acme", Span(day=FIRST, zone=UTC_ZONE), moderated=False)["total"][""]["sent"]
+    )
+    # Made again, nothing is written or published, and no revision grows.
+    published.clear()
+    again = count("backfill")
+    assert (again.revision, again.figures) == (document.revision, document.figures)
+    assert windows(database, "batch", MINUTE) == minutes
+    assert published == []
+
+
+def test_of_an_open_day_what_is_over_is_corrected(
+    topics: Kafka, database: Database, reader: ArchiveReader, facts: list[Fact], delta: SparkSession
+) -> None:
+    noon = START + timedelta(hours=12)
+    Log(topics).beat(noon)
+    made = job(reader, topics, database, lambda: delta)
+    list(made.make(made.plan(REPORTS["backfill"], FIRST, FIRST, {"acme": UTC_ZONE})))
+    hours = recount(facts, "acme", Span(day=FIRST, zone=UTC_ZONE))["hour"]
+    assert {start.hour for start in windows(database, "batch", HOUR)} == {int(n) for n in hours if int(n) < 11}
+    assert max(windows(database, "batch", MINUTE)) < noon - WATERMARK_DELAY
+    assert windows(database, "batch", DAY) == {}
+    assert not Runs(database).document("acme", "backfill", FIRST).final
+
+
+def test_a_decision_makes_the_week_of_its_message_again(
+    topics: Kafka, database: Database, reader: ArchiveReader, delta: SparkSession
+) -> None:
+    Log(topics).beat(START + timedelta(days=20))
+    root = Path(reader.root)
+    noon = START + timedelta(hours=12)
+    held = [fact(n, noon, "held", user_id="mal") for n in (1, 2)]
+    write(root, [fact(0, noon), *held])
+
+    def decide(verb: Verb, about: str, minutes: int) -> None:
+        at = noon + timedelta(minutes=minutes, milliseconds=20)
+        entry = Entry(
+            id=f"{verb}-{about}",
+            verb=verb,
+            decided_at=at,
+            decided_by="key",
+            moderator="ada",
+            message_id=about,
+            held_event_id=about,
+        )
+        line = msgspec.json.encode(entry).decode()
+        values = (-int(at.timestamp() * 1_000_000), line, "acme", at.date().isoformat(), entry.id)
+        database.session.execute(database.prepared(KEEP_DECISION).bind(values))
+
+    def again(spark: Callable[[], SparkSession] = lambda: delta) -> list[str]:
+        made = job(reader, topics, database, spark)
+        plan = made.plan(REPORTS["moderation"], FIRST, FIRST, {"acme": UTC_ZONE})
+        return [task.tenants["acme"] for task in made.make(plan)]
+
+    def figures() -> list[Any]:
+        document = Runs(database).document("acme", "moderation", date(2026, 3, 9))
+        names = ("held", "released", "rejected", "waiting", "median")
+        return [document.revision, *(document.figures[name] for name in names)]
+
+    assert again() == ["new"]
+    assert figures() == [1, 2, 0, 0, 2, None]
+    # A release brings the event once more, and what was rejected is hidden by one of another week.
+    decide(Verb.RELEASE, "e1", 10)
+    write(root, [fact(1, noon, user_id="mal", late=True)])
+    assert again() == ["changed"]
+    assert figures() == [2, 2, 1, 0, 1, 600.0]
+    decide(Verb.REJECT, "e2", 30)
+    later = START + timedelta(days=21)
+    write(root, [fact(5, later, type="message.blocked", message_id="e2", user_id="hubbub")])
+    assert again() == ["removed"]
+    assert figures() == [3, 2, 1, 1, 0, 1_200.0]

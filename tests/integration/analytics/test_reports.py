@@ -1,23 +1,19 @@
 """Reports on real Spark over real Delta tables, against a recount in plain Python. Needs no server."""
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from analytics.reports import counting, facts, parity
-from analytics.reports.coverage import Coverage
+from analytics.reports import facts, parity
 from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot, is_after
 from analytics.reports.spans import Span
 from infra.contracts.metrics import DISTINCTS, MEASURES
-from infra.contracts.reports import Document
-from infra.runtime.archive import ArchiveReader
-from infra.runtime.settings import Archive, Runtime
 from tests.integration.analytics.archived import Fact, community, fact, recount, write
+from tests.integration.analytics.places import Place, sections_of
 
 UTC_ZONE = ZoneInfo("UTC")
 FIRST = datetime(2026, 3, 27, tzinfo=UTC)
@@ -25,37 +21,6 @@ DAY = date(2026, 3, 29)
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 NUMBERS = {"sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"}
 PEOPLE = {"active", "contributors", "present"}
-
-
-class Place:
-    """An archive in a folder of its own, and reports over it."""
-
-    def __init__(self, root: Path, spark: SparkSession) -> None:
-        self.root = root
-        self.spark = spark
-        self.reader = ArchiveReader(Archive(location=str(root)), Runtime())
-
-    def rows(self, name: str, span: Span, more: dict[str, DataFrame] | None = None) -> list[dict[str, Any]]:
-        report = REPORTS[name]
-        versions = Snapshot(self.reader, report.tables).versions
-        tables = {
-            t.name: counting.read(self.spark, self.reader.root, t, versions[t.name], ["acme", "other"])
-            for t in report.tables
-        }
-        counted = counting.shown(report.query({**tables, **(more or {})}, span), report.shapes)
-        return [row.asDict() for row in counted.collect()]
-
-    def document(self, name: str, span: Span, tenant: str = "acme") -> Document:
-        versions = Snapshot(self.reader, REPORTS[name].tables).versions
-        later = span.end + timedelta(hours=1)
-        coverage = Coverage(as_of=later, at=later)
-        (document,) = counting.documents(REPORTS[name], self.rows(name, span), [tenant], span, coverage, versions)
-        return document
-
-
-@pytest.fixture
-def place(tmp_path: Path, delta: SparkSession) -> Place:
-    return Place(tmp_path / "archive", delta)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +61,39 @@ def test_daily_is_what_a_recount_finds(lived_in: Place, days: list[Fact], tenant
     peak = max(range(len(hours.rows)), key=lambda n: (int(hours.rows[n]["sent"] or 0), -n))
     assert figures["peak_hour"] == hours.rows[peak]["start"]
     assert figures["peak_sent"] == hours.rows[peak]["sent"]
+
+
+@pytest.mark.parametrize("name", ["weekly", "monthly"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_a_week_and_a_month_are_what_a_recount_finds(lived_in: Place, days: list[Fact], name: str, zone: str) -> None:
+    (span,) = REPORTS[name].spans(DAY, DAY, ZoneInfo(zone))
+    expected = recount(days, "acme", span)
+    document = lived_in.document(name, span)
+    figures, sections = document.figures, sections_of(document)
+    assert {n: figures[n] for n in NUMBERS | PEOPLE if figures[n]} == expected["total"][""]
+    assert {str(row["channel"]): {n: row[n] for n in NUMBERS | PEOPLE if row[n]} for row in sections["channels"]} == (
+        expected["channel"]
+    )
+    rolling = {"dau": 1, "wau": 7, "mau": 30}
+    rates = []
+    for n, row in enumerate(sections["days"]):
+        day = span.day + timedelta(days=n)
+        assert row["day"].startswith(day.isoformat())
+        found = {
+            of: recount(days, "acme", Span(day=day - timedelta(days=back - 1), zone=span.zone, count=back))
+            for of, back in rolling.items()
+        }
+        people = {of: counted["total"].get("", {}).get("active", 0) for of, counted in found.items()}
+        assert {of: row[of] for of in rolling} == people
+        assert row["sent"] == found["dau"]["total"].get("", {}).get("sent", 0)
+        rates += [people["dau"] / people["mau"]] if people["mau"] else []
+    assert figures["mean_dau"] == round(sum(row["dau"] for row in sections["days"]) / span.count, 1)
+    assert figures["stickiness"] == pytest.approx(100 * sum(rates) / len(rates), abs=0.05)
+    came = {int(row["days"]): row["people"] for row in sections["active_days"]}
+    assert sum(came.values()) == figures["active"]
+    assert sum(n * people for n, people in came.items()) == sum(row["dau"] for row in sections["days"])
+    peak = max(sections["days"], key=lambda row: row["sent"])
+    assert (figures["peak_day"], figures["peak_sent"]) == (peak["day"], peak["sent"])
 
 
 def test_the_first_copy_counts_on_its_own_day(place: Place) -> None:
@@ -157,14 +155,14 @@ def test_what_was_added_or_taken_away_since_is_noticed(place: Place) -> None:
     tables = REPORTS["daily"].tables
     write(place.root, [fact(1, NOON), fact(2, NOON, "held"), fact(3, NOON + timedelta(days=3))])
     write(place.root, [fact(9, NOON)])
-    before = Snapshot(place.reader, tables).extent(span)
+    before = Snapshot(place.reader, tables).extent(span, tables)
     place.reader.open(tables[0]).optimize.compact()
-    after = Snapshot(place.reader, tables).extent(span)
+    after = Snapshot(place.reader, tables).extent(span, tables)
     assert after.versions != before.versions
     assert after.rows == before.rows == {"events": 2, "held": 1}
     write(place.root, [fact(4, NOON + timedelta(days=5), type="message.deleted", message_id="e1")])
     snapshot = Snapshot(place.reader, tables)
-    assert snapshot.extent(span).rows == before.rows
+    assert snapshot.extent(span, tables).rows == before.rows
     (removal,) = snapshot.removals([span], NOON + timedelta(hours=1))
     assert (removal.tenant, removal.sent) == ("acme", NOON)
     assert is_after(removal, NOON + timedelta(days=4))
@@ -185,6 +183,82 @@ def test_a_block_takes_edits_away_on_their_own_day_and_a_delete_does_not(place: 
     assert (removal.tenant, removal.sent) == ("acme", later)
     after = place.document("daily", edited).figures
     assert [(f["edited"], f["blocked"]) for f in (before, after)] == [(1, 0), (0, 1)]
+
+
+def test_response_times_are_those_of_the_conversations(place: Place) -> None:
+    minute = timedelta(minutes=1)
+
+    def said(
+        number: int, minutes: float, who: str, channel: str = "help", outcome: str = "events", **more: Any
+    ) -> Fact:
+        return fact(number, NOON + minutes * minute, outcome, user_id=who, channel_id=channel, **more)
+
+    write(
+        place.root,
+        [
+            # Not moved by a follow-up, nor ended by a bot, an edit, a held reply or one taken down: 10 minutes.
+            said(1, 0, "ann"),
+            said(2, 1, "ann"),
+            said(3, 2, "bot", is_bot=True),
+            said(4, 3, "cem", type="message.edited", message_id="e1"),
+            (said(5, 4, "dan")[0], "held"),
+            said(6, 5, "eve"),
+            said(7, 10, "bob"),
+            # Ends the wait of e7, and is itself taken back before an answer.
+            said(8, 12, "ann"),
+            said(9, 13, "ann", type="message.deleted", message_id="e8"),
+            # Another thread is another conversation; a reply that names what it answers leaves the other wait alone.
+            said(10, 0, "fay", thread_id="t"),
+            said(11, 1, "gus", thread_id="t", reply_to="e99"),
+            said(12, 2, "ann", thread_id="t", reply_to="e11"),
+            # Nobody answered within eight hours; where two talk there is a day.
+            said(13, 0, "ann", "quiet"),
+            said(14, 9 * 60, "bob", "quiet"),
+            said(15, 0, "ann", "dm", properties={"channel_type": "direct"}),
+            said(16, 9 * 60, "bob", "dm"),
+            said(17, 30 * 60, "hubbub", type="message.blocked", message_id="e6"),
+        ],
+    )
+    (span,) = REPORTS["response-times"].spans(DAY, DAY, UTC_ZONE)
+    document = place.document("response-times", span)
+    figures, sections = document.figures, sections_of(document)
+    # e1, e7, e10 to e12, e13 to e16: e8 was taken back.
+    assert {n: figures[n] for n in ("waits", "answered", "unanswered", "waiting")} == {
+        "waits": 9,
+        "answered": 4,
+        "unanswered": 5,
+        "waiting": 0,
+    }
+    # 10 min, 2 min, 1 min and 9 h.
+    assert (figures["median"], figures["answered_percent"]) == (360.0, 44.4)
+    assert [figures[n] for n in ("within_1m", "within_5m", "within_15m", "within_8h", "within_24h")] == [1, 1, 1, 0, 1]
+    assert {row["user"]: row["answered"] for row in sections["answerers"]} == {"ann": 2, "bob": 2}
+    waiting = {row["message"]: (row["channel"], row["author"]) for row in sections["unanswered"]}
+    assert waiting["e13"] == ("quiet", "ann")
+    assert set(waiting) == {"e10", "e12", "e13", "e14", "e16"}
+    assert sections["hours"][12]["waits"] == 7
+    assert document.final
+
+
+def test_a_wait_counts_on_the_day_it_began_whenever_it_is_answered(place: Place) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    midnight = datetime(2026, 3, 29, 22, tzinfo=UTC)
+    write(
+        place.root,
+        [
+            fact(1, midnight - timedelta(minutes=30)),
+            fact(2, midnight + timedelta(minutes=10), user_id="ann"),
+            fact(3, midnight + timedelta(minutes=30), user_id="bob"),
+        ],
+    )
+    day, next_day = REPORTS["response-times"].spans(DAY, DAY + timedelta(days=1), zone)
+    assert (day.end, day.until) == (midnight, midnight + timedelta(hours=24))
+    first, second = place.document("response-times", day), place.document("response-times", next_day)
+    assert (first.figures["waits"], first.figures["median"]) == (1, 3_600.0)
+    assert [row["start"] for row in sections_of(first)["hours"] if row["waits"]] == ["2026-03-29T23:00:00+02:00"]
+    assert (second.figures["waits"], second.figures["unanswered"], second.figures["median"]) == (1, 1, None)
+    (waits,) = sections_of(second)["unanswered"]
+    assert (waits["message"], waits["since"], waits["waited"]) == ("e3", "2026-03-30 00:30:00", 28_800.0)
 
 
 def streamed(delta: SparkSession, rows: list[tuple[Any, ...]]) -> dict[str, DataFrame]:

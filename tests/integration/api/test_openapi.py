@@ -44,7 +44,7 @@ def test_replies_are_as_described(document: Any, mode: GenerationMode) -> None:
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):
             continue
 
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @settings(max_examples=25, suppress_health_check=list(HealthCheck), derandomize=True)
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             # No schema tells a cursor of ours from other text, nor that `from` lies before `to`: those are 400.

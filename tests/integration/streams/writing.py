@@ -35,7 +35,7 @@ _TABLES = {
     "held_messages": ("envelope", "verdict", "src", "position", "released", "rejected"),
     "review_decisions": ("decision",),
     "user_reviews": ("action", "released", "rejected", "blocked"),
-    "dirty_days": ("marked_at",),
+    "dirty_days": ("marked_at", "removed_at"),
 }
 
 

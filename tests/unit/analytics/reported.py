@@ -11,8 +11,10 @@ import msgspec
 from analytics.reports.counting import documents
 from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
+from analytics.reports.retention import FIRST_TIME, RECURRING
 from analytics.reports.spans import Span
-from infra.contracts.reports import Document
+from analytics.reports.visits import PERIODS
+from infra.contracts.reports import MEAN, OPEN, Document
 
 CHANNELS = (
     "general",
@@ -45,7 +47,7 @@ def daily(
     span = Span(day=day, zone=ZoneInfo(zone))
     random = Random(seed)
     size = 1 + 0.25 * (day.weekday() >= 5) + random.uniform(-0.1, 0.1)
-    hours = [_row("hour", str(n), round(size * _busy(n) * random.uniform(0.85, 1.15)), random) for n in range(24)]
+    hours = [_row("step", str(n), round(size * _busy(n) * random.uniform(0.85, 1.15)), random) for n in range(24)]
     total = _row("total", "", sum(row["sent"] for row in hours), random)
     rows = [
         *hours,
@@ -116,3 +118,69 @@ def week(last: date = date(2026, 3, 15), count: int = 7) -> list[Document]:
         as_of = datetime(day.year, day.month, day.day, 1, 17, 4, tzinfo=UTC) + timedelta(days=1)
         found.append(daily(day, seed=n, as_of=as_of))
     return found
+
+
+def retention(day: date = date(2026, 3, 9), zone: str = "Europe/Berlin", seed: int = 1) -> Document:
+    """A `retention` of the week of this day, which is not over, as counting makes it; the first cohorts are empty."""
+    (span,) = REPORTS["retention"].spans(day, day, ZoneInfo(zone))
+    random, count = Random(seed), PERIODS["week"]
+    rows: list[dict[str, Any]] = []
+    names = [f"w{n}" for n in range(count)]
+    for section, share in ((FIRST_TIME, 0.42), (RECURRING, 0.71)):
+        sums = {name: [0, 0] for name in names}
+        for cohort in range(3, count):
+            size = random.randrange(40, 160)
+            shares: dict[str, Any] = dict.fromkeys(names)
+            for n in range(count - cohort):
+                came = size if n == 0 else round(size * share * n**-0.45 * random.uniform(0.85, 1.15))
+                shares[f"w{n}"] = round(100 * came / size, 1)
+                if cohort + n < count - 1:
+                    sums[f"w{n}"] = [sums[f"w{n}"][0] + came, sums[f"w{n}"][1] + size]
+            rows.append(
+                {"section": section, "key": str(cohort), "size": size, **shares, OPEN: f"w{count - 1 - cohort}"}
+            )
+        means = {name: round(100 * came / size, 1) if size else None for name, (came, size) in sums.items()}
+        rows.append({"section": section, "key": MEAN, "size": sums["w0"][1], **means, OPEN: None})
+    total = {**rows[count - 3], "section": "total", "key": "", "r30": 311}
+    moment = span.start + timedelta(days=3, hours=4)
+    (document,) = documents(
+        REPORTS["retention"],
+        [{"tenant": "demo", "of": count + 1, **row} for row in [total, *rows]],
+        ["demo"],
+        span,
+        Coverage(as_of=moment, at=moment),
+        {"events": 1_442},
+    )
+    return msgspec.structs.replace(document, revision=1)
+
+
+def response_times(day: date = date(2026, 3, 13), zone: str = "Europe/Berlin") -> Document:
+    """A `response-times` of this day, of which two people got no answer."""
+    (span,) = REPORTS["response-times"].spans(day, day, ZoneInfo(zone))
+    unanswered = next(shape.section for shape in REPORTS["response-times"].shapes if shape.name == "unanswered")
+    waits = [("help", "kofi", "21:14:03", 28_800), ("dev", "ines", "09:02:40", 28_800)]
+    rows = [
+        {
+            "section": "total",
+            "key": "",
+            **{"waits": 412, "answered": 398, "unanswered": 14, "waiting": 0, "answered_percent": 96.6},
+            **{"median": 96.0, "p90": 1_260.0, "p95": 3_120.0},
+        },
+        *(
+            {
+                **{"section": unanswered, "key": f"m{n}", "of": 14, "channel": channel, "author": author},
+                **{"since": f"{day} {since}", "waited": waited},
+            }
+            for n, (channel, author, since, waited) in enumerate(waits)
+        ),
+    ]
+    moment = span.until + timedelta(hours=4)
+    (document,) = documents(
+        REPORTS["response-times"],
+        [{"tenant": "demo", **row} for row in rows],
+        ["demo"],
+        span,
+        Coverage(as_of=moment, at=moment),
+        {"events": 1_442},
+    )
+    return msgspec.structs.replace(document, revision=1)

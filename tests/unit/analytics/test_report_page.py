@@ -7,13 +7,17 @@ import io
 import re
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
 from analytics.reports.charts import chart, nice
+from analytics.reports.counting import documents
+from analytics.reports.coverage import Coverage
 from analytics.reports.job import rendered
 from analytics.reports.page import page
+from analytics.reports.registry import REPORTS
 from analytics.reports.sheet import sheet
 from infra.contracts.reports import Document
 from tests.unit.analytics.reported import CHANNELS, PEOPLE, daily, week
@@ -165,3 +169,29 @@ def test_bars_stand_on_a_round_scale():
     assert bars.bars[1].height == 100
     assert [label for _, label in bars.ticks] == ["a", "c"]
     assert chart([], [], every=3).bars == []
+
+
+def abstaining() -> Document:
+    """A churn report that says nothing, and why."""
+    report = REPORTS["churn"]
+    (span,) = report.spans(date(2026, 3, 14), date(2026, 3, 14), ZoneInfo("UTC"))
+    (document,) = documents(report, [], ["demo"], span, Coverage(as_of=span.end, at=span.end), {})
+    return document
+
+
+def test_a_figure_in_words_is_a_sentence_and_none_where_there_is_none(document: Document):
+    found = abstaining()
+    outline = Outline(page([found]))
+    assert found.figures["abstained"] in outline.of("span")
+    assert "No prediction" in outline.of("span")
+    assert "abstained" not in {a.get("data-figure") for a in outline.all("dd")}
+    predicted = msgspec.structs.replace(found, figures={**found.figures, "abstained": None})
+    assert "No prediction" not in Outline(page([predicted])).of("span")
+
+
+def test_a_tenant_of_whom_nothing_is_known_is_told_so_in_every_format():
+    found = rendered(abstaining())
+    assert msgspec.json.decode(found["json"])["figures"]["abstained"].startswith("0 days of history")
+    (total,) = csv.DictReader(io.StringIO(found["csv"]))
+    assert total["abstained"] == "0 days of history; 42 are needed, three times 14"
+    assert (total["history"], total["auc"]) == ("0", "")

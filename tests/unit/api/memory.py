@@ -143,6 +143,11 @@ class MemoryDatabase:
                 measures = (row.get(name) for name in tables.MEASURE_COLUMNS)
                 yield (naive(at), *measures, row.get("revision", 1), naive(at))
 
+    def _numbers(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        names = (None, *tables.MEASURE_COLUMNS, None, None)
+        for row in self._windows(*values):
+            yield tuple(cell for name, cell in zip(names, row, strict=True) if not (name or "").endswith("_sketch"))
+
     def _members(self, *key: Any) -> Iterable[tuple[Any, ...]]:
         return self.members.get(key, [])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from analytics.reports.counting import documents
@@ -18,7 +19,7 @@ from analytics.reports.registry import REPORTS
 from analytics.reports.spans import Span
 from infra.cli import app, report
 from infra.contracts.reports import Document
-from tests.unit.analytics.reported import daily
+from tests.unit.analytics.reported import daily, retention
 
 RANGE = ("--from", "2026-03-13", "--to", "2026-03-14")
 
@@ -69,15 +70,24 @@ def lines(text: str) -> Sequence[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_a_table_has_a_line_a_day_and_the_lists_after_it(made):
+def test_a_table_has_days_side_by_side_and_the_lists_after_it(made):
     done = made.run("daily", *RANGE)
     assert done.exit_code == 0
-    figures = daily(date(2026, 3, 13), tenant="acme").figures
-    assert any(line.startswith("2026-03-13 acme final 2026-03-15 01:17Z") for line in lines(done.stdout))
-    assert f"{figures['sent']:,}" in done.stdout
+    sent = [f"{daily(date(2026, 3, day), tenant='acme').figures['sent']:,}" for day in (13, 14)]
+    printed = lines(done.stdout)
+    assert printed[0] == "2026-03-13 acme 2026-03-14 acme"
+    assert printed[2] == "STATE final final"
+    assert f"Messages {sent[0]} {sent[1]}" in printed
     assert "2026-03-14 acme: top channels" in done.stdout
     assert "daily: 1 counted, 1 as they were" in done.stderr
     assert made.asked["last"] == date(2026, 3, 14)
+
+
+def test_many_days_have_a_line_each_with_the_first_figures(made):
+    done = made.run("daily", "--from", "2026-03-10", "--to", "2026-03-14")
+    (line,) = (line for line in lines(done.stdout) if line.startswith("2026-03-13 acme 2026"))
+    figures = daily(date(2026, 3, 13), tenant="acme").figures
+    assert line.startswith(f"2026-03-13 acme 2026-03-15 01:17Z final {figures['sent']:,} {figures['active']:,}")
 
 
 def test_json_and_csv_are_for_scripts(made):
@@ -86,6 +96,21 @@ def test_json_and_csv_are_for_scripts(made):
     assert [document.period for document in found] == ["2026-03-13", "2026-03-14"]
     sheet = made.run("daily", *RANGE, "--format", "csv").stdout
     assert sheet.startswith("report,tenant,period,")
+
+
+def test_a_heat_map_has_a_line_a_cohort_and_marks_what_is_not_over(made):
+    found = retention()
+    made.stored["retention"] = lambda day: found
+    done = made.run("retention", "--from", "2026-03-12")
+    assert done.exit_code == 0
+    shown = lines(done.stdout)
+    first_time = found.sections[0]
+    last, mean = first_time.rows[-2:]
+    assert f"2026-03-09 {last['size']:,} 100.0*" in shown
+    assert any(line.startswith(f"mean {mean['size']:,} 100.0 {mean['w1']:.1f} ") for line in shown)
+    assert "* not over yet, and not in the mean" in shown
+    assert "COHORT PEOPLE W0 W1" in "\n".join(shown)
+    assert "OPEN" not in done.stdout
 
 
 def test_a_page_is_written_to_a_file(made, tmp_path: Path):
@@ -97,6 +122,25 @@ def test_a_page_is_written_to_a_file(made, tmp_path: Path):
     assert made.run("daily", "--out", str(out)).exit_code == 2
 
 
+def test_a_parquet_file_has_typed_columns(made, tmp_path: Path):
+    out = tmp_path / "daily.parquet"
+    assert made.run("daily", *RANGE, "--format", "parquet", "--out", str(out)).exit_code == 0
+    table = parquet.read_table(out)
+    kinds = {name: str(table.schema.field(name).type) for name in ("as_of", "sent", "messages_per_sender", "peak_hour")}
+    moment = "timestamp[us, tz=UTC]"
+    assert kinds == {"as_of": moment, "sent": "int64", "messages_per_sender": "double", "peak_hour": moment}
+    figures = [daily(date(2026, 3, day), tenant="acme").figures for day in (13, 14)]
+    totals = [row for row in table.to_pylist() if row["section"] == "total"]
+    assert [row["sent"] for row in totals] == [found["sent"] for found in figures]
+    assert [row["peak_hour"] for row in totals] == [
+        datetime.fromisoformat(str(found["peak_hour"])) for found in figures
+    ]
+    assert {row["section"] for row in table.to_pylist()} >= {"total", "hours", "channels"}
+    nowhere = made.run("daily", *RANGE, "--format", "parquet")
+    assert nowhere.exit_code == 2
+    assert "--out" in nowhere.output
+
+
 def test_a_metric_that_is_off_on_a_final_day_ends_with_1(made):
     done = made.run("parity", "--from", "2026-03-14")
     assert done.exit_code == 1
@@ -106,9 +150,9 @@ def test_a_metric_that_is_off_on_a_final_day_ends_with_1(made):
 
 
 def test_what_cannot_be_made_is_said_by_name(made):
-    unknown = made.run("weekly")
+    unknown = made.run("yearly")
     assert unknown.exit_code == 2
-    assert "one of daily, parity" in unknown.output
+    assert f"one of {', '.join(REPORTS)}" in " ".join(unknown.output.split())
     backwards = made.run("daily", "--from", "2026-03-14", "--to", "2026-03-13")
     assert backwards.exit_code == 2
     assert "is before --from" in backwards.output
@@ -117,4 +161,5 @@ def test_what_cannot_be_made_is_said_by_name(made):
 
 def test_the_help_names_every_report():
     described = CliRunner().invoke(app, ["report", "--help"]).output
-    assert f"Which: {', '.join(REPORTS)}." in described
+    # However the terminal's width breaks the line.
+    assert f"Which:{','.join(REPORTS)}." in "".join(described.split())

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.client.spool import Spool, SpoolBusyError
@@ -145,7 +145,6 @@ def test_two_clients_cannot_share_a_directory(tmp_path: Path, opened: Opener) ->
     opened(tmp_path, max_bytes=1_000)
 
 
-@settings(deadline=None)  # the disk takes its time
 @given(st.lists(st.sampled_from(["append", "take", "restart"]), max_size=60))
 def test_whatever_happens_every_event_comes_out_and_first_sights_are_in_order(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]

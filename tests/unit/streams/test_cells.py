@@ -302,6 +302,35 @@ def test_activity_is_written_at_most_once_in_a_while_and_the_rest_is_settled() -
     assert cells.settle() == []
 
 
+def test_the_days_of_what_came_too_late_to_be_counted_live_are_marked_once() -> None:
+    cells, store = Cells(5.0), LastWriteWins()
+    received = START + timedelta(days=2)
+    late = [event("message.sent", id=f"e{n}", text="hi", time=START, received_at=received) for n in range(3)]
+    soon = event("message.sent", id="e3", text="hi", time=received - timedelta(seconds=90), received_at=received)
+    said = event("receipt.delivered", id="e4", time=START - timedelta(days=1), received_at=received)
+    old = event("message.sent", id="e5", time=START - timedelta(days=2), received_at=received, historical=True)
+    for one in (*late, soon, said, old):
+        run_through(steps(cells, one), store)
+    assert store.rows("dirty_days") == {}
+    marks = [row for row in cells.settle() if isinstance(row, Row) and row.statement is tables.MARK_DIRTY]
+    _do(marks, store)
+    ((key, row),) = store.rows("dirty_days").items()
+    assert (dict(key)["day"], row) == ("2026-03-01", {"marked_at": to_ms(received)})
+
+
+@pytest.mark.parametrize("target", [TIMED[0], FOREIGN[0]])
+def test_a_delete_long_after_the_message_marks_its_day(target: str) -> None:
+    cells, store = Cells(5.0), LastWriteWins()
+    sent = placement.sent_at(event("message.sent", message_id=target))
+    run_through(steps(cells, event("message.sent", message_id=target, text="hi", time=sent, received_at=sent)), store)
+    for number, after in enumerate((timedelta(minutes=1), timedelta(days=1))):
+        gone = sent + after
+        delete = event("message.deleted", id=f"d{number}", message_id=target, time=gone, received_at=gone)
+        run_through(steps(cells, delete), store)
+        removed = {dict(key)["day"]: row for key, row in store.rows("dirty_days").items()}
+        assert removed == ({placement.day(sent): {"removed_at": to_ms(gone)}} if number else {})
+
+
 def test_the_bucket_plan_is_taken_over() -> None:
     cells = Cells(5.0)
     work = Work(cells.replan(), None)

@@ -5,13 +5,11 @@ import pytest
 
 from analytics.archive.feed import Feed
 from analytics.archive.maintenance import due, maintain, maintain_all
-from analytics.archive.role import Upkeep
 from analytics.archive.settings import ArchiveWriter
 from analytics.archive.table import open_table
 from infra.contracts import archive
 from infra.runtime.archive import ArchiveReader, DataFile, files
 from infra.runtime.errors import PreconditionError
-from infra.runtime.health import Check
 from tests.unit.analytics.archive.records import DAY, NOW, messages, place
 
 TODAY = date(2026, 3, 1)
@@ -117,15 +115,6 @@ def test_a_day_or_table_that_cannot_be_read_does_not_keep_the_others(tmp_path: P
         next(rounds)
     assert [(m.table, m.days, m.failed, m.files_after) for m in done] == [("events", 2, 1, 4), ("verdicts", 0, 0, 0)]
     assert list((tmp_path / "events" / "_delta_log").glob("*.checkpoint.parquet"))
-
-
-def test_upkeep_fails_until_a_round_goes_well() -> None:
-    upkept = Upkeep()
-    assert upkept() == Check(True)
-    upkept.ended(1)
-    assert not upkept().ok
-    upkept.ended(0)
-    assert upkept().ok
 
 
 def test_no_archive_is_a_precondition(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""What the stream counted of some days and what the archive has of them: additive numbers are the same.
+
+HUBBUB_PARITY_DAYS and HUBBUB_PARITY_EVENTS make it a longer and busier community; HUBBUB_PARITY_IRC names a folder of
+IRC logs to take instead. The table it prints is by metric, over all days.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from analytics.reports.job import Job
+from analytics.reports.registry import REPORTS
+from analytics.reports.runs import Runs
+from analytics.settings import Analytics
+from infra.contracts.events import Event
+from infra.contracts.metrics import METRICS, SKETCH_ERROR
+from infra.contracts.records import Action
+from infra.runtime.archive import ArchiveReader
+from infra.runtime.cassandra import Database
+from infra.runtime.clock import SystemClock
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
+from ingest.importers.irc import open_logs
+from ingest.importers.passages import BEGINNING
+from tests.integration.analytics.archived import Fact, community
+from tests.integration.analytics.logged import Log
+from tests.integration.analytics.test_role import started, wait_until
+from tests.integration.archive.archiving import ArchiveProcess
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+DAYS = int(os.environ.get("HUBBUB_PARITY_DAYS", "3"))
+EVENTS = int(os.environ.get("HUBBUB_PARITY_EVENTS", "3000"))
+#: Records sent before the next heartbeat.
+_CHUNK = 20_000
+
+
+def logged_days() -> tuple[list[Fact], list[date]]:
+    """The events in the order they were received, and the days they are of."""
+    folder = os.environ.get("HUBBUB_PARITY_IRC")
+    if folder is None:
+        facts = community(seed=11, start=START, days=DAYS, count=EVENTS)
+    else:
+        facts = [(event, "events") for event in irc(Path(folder))]
+    facts.sort(key=lambda fact: fact[0].received_at or fact[0].time)
+    return facts, sorted({event.time.date() for event, _ in facts})
+
+
+def irc(folder: Path) -> Iterator[Event]:
+    """Every event of the logs, as if it had been received when it happened."""
+    for log in open_logs(sorted(folder.glob("*.raw.txt")), channel="#ubuntu"):
+        for passage in log.read(BEGINNING):
+            for record in passage.records:
+                event = msgspec.json.decode(record.raw, type=Event)
+                # A lane of their own is for what the stream must not count.
+                yield msgspec.structs.replace(event, tenant="acme", received_at=event.time, historical=None)
+
+
+def publish(log: Log, facts: list[Fact]) -> None:
+    """As the router would have, with its heartbeats."""
+    for first in range(0, len(facts), _CHUNK):
+        chunk = facts[first : first + _CHUNK]
+        log.send(*(event for event, outcome in chunk if outcome == "events"))
+        for action, name in ((Action.HOLD, "held"), (Action.BLOCK, "blocked")):
+            log.hold(action, *(event for event, outcome in chunk if outcome == name))
+    last = max(event.time for event, _ in facts)
+    log.beat(last + timedelta(days=1))
+
+
+@contextmanager
+def archiving(topics: Kafka, folder: Path) -> Iterator[ArchiveProcess]:
+    process = ArchiveProcess(topics, folder)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def test_additive_numbers_are_the_same_and_people_within_the_error(
+    analytics: Analytics,
+    java_home: Path,
+    topics: Kafka,
+    keyspace: Cassandra,
+    database: Database,
+    delta: SparkSession,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    facts, days = logged_days()
+    publish(Log(topics), facts)
+    environment = {
+        **os.environ,
+        "HUBBUB_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
+        "HUBBUB_CASSANDRA_KEYSPACE": keyspace.keyspace,
+        "HUBBUB_ANALYTICS_JARS": analytics.jars,
+        "HUBBUB_JAVA_HOME": str(java_home),
+        "HUBBUB_DATA_DIR": str(tmp_path),
+    }
+    with archiving(topics, tmp_path) as archive, started(environment, tmp_path / "analytics.log") as role:
+        archive.wait_archived(300)
+        wait_until(lambda: role.report()["ready"] and role.report()["lag"] == 0, 600)
+    runs = Runs(database)
+    reader = ArchiveReader(Archive(), Runtime(data_dir=tmp_path))
+    ignore: Callable[[Any], None] = lambda point: None  # noqa: E731 - its type is the point
+    job = Job(runs=runs, reader=reader, kafka=topics, clock=SystemClock(), spark=lambda: delta, publish=ignore)
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    worst: dict[str, float] = defaultdict(float)
+    for day in days:
+        plan = job.plan(REPORTS["parity"], day, day, {"acme": ZoneInfo("UTC")})
+        assert [task.span.day for task in job.make(plan)] == [day]
+        document = runs.document("acme", "parity", day)
+        assert document.final
+        assert document.figures["off"] == 0, document.sections[0].rows
+        for row in document.sections[0].rows:
+            name, streamed, exact = str(row["metric"]), int(row["streamed"] or 0), int(row["exact"] or 0)
+            sums[name] = [a + b for a, b in zip(sums[name], (1, streamed, exact), strict=True)]
+            if METRICS[name].approximate:
+                worst[name] = max(worst[name], abs(streamed - exact) / exact)
+            else:
+                assert streamed == exact, (day, row)
+    assert sums["messages_sent"][2] == sum(
+        1
+        for (event, outcome) in {(e.tenant, e.id, o): (e, o) for e, o in reversed(facts)}.values()
+        if event.tenant == "acme" and outcome == "events" and event.type == "message.sent" and not event.is_bot
+    )
+    with capsys.disabled():
+        print(f"\nparity of {len(days)} days, {len(facts):,} events; people within {3 * SKETCH_ERROR:.1%} of a day")
+        for name, (count, streamed, exact) in sums.items():
+            print(f"{name:20} {count:4} days  streamed {streamed:9,}  exact {exact:9,}  worst {worst[name]:.2%}")

@@ -1,0 +1,7 @@
+"""A round that never ends."""
+
+import signal
+
+if __name__ == "__main__":
+    while True:
+        signal.pause()
