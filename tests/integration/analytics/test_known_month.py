@@ -1,0 +1,210 @@
+"""A month whose every number was worked out by hand, by day, week and month, from the archive and from the stream."""
+
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from pyspark.sql import SparkSession
+
+from analytics.reports.job import Job
+from analytics.reports.registry import REPORTS
+from analytics.reports.runs import Runs
+from analytics.settings import Analytics
+from infra.contracts.metrics import COUNTS, DISTINCTS, TENANT_SCOPE
+from infra.contracts.reports import Document
+from infra.contracts.tables import MEASURE_COLUMNS, WINDOWS
+from infra.contracts.windows import DAY
+from infra.runtime.archive import ArchiveReader
+from infra.runtime.cassandra import Database
+from infra.runtime.clock import SystemClock
+from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
+from tests.integration.analytics.archived import write
+from tests.integration.analytics.known import BERLIN, month
+from tests.integration.analytics.logged import Log
+from tests.integration.analytics.places import Place, sections_of
+from tests.integration.analytics.test_parity import archiving, publish
+from tests.integration.analytics.test_role import started, wait_until
+
+AS_OF = datetime(2026, 4, 10, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory: pytest.TempPathFactory, delta: SparkSession) -> Place:
+    root = tmp_path_factory.mktemp("month")
+    facts = month()
+    for part in range(0, len(facts), 7):  # as several commits
+        write(root, facts[part : part + 7])
+    return Place(root, delta)
+
+
+def report(place: Place, name: str, day: int, month: int = 3) -> Document:
+    """The report of the period of this day."""
+    of = date(2026, month, day)
+    (span,) = REPORTS[name].spans(of, of, BERLIN)
+    return place.document(name, span, as_of=AS_OF)
+
+
+def figures(document: Document, **expected: Any) -> None:
+    """The document has these."""
+    assert {name: document.figures[name] for name in expected} == expected
+
+
+def test_monday(lived_in: Place) -> None:
+    day = report(lived_in, "daily", 2)
+    figures(
+        day,
+        **{"sent": 5, "net": 4, "edited": 1, "deleted": 1, "held": 1, "blocked": 0, "reactions": 1},
+        **{"active": 3, "contributors": 3, "present": 3, "messages_per_sender": 1.67},
+        **{"active_channels": 2, "alive_channels": 2, "peak_sent": 3, "peak_hour": "2026-03-02T10:00:00+01:00"},
+    )
+    figures(report(lived_in, "daily", 3), sent=1, active=2, contributors=1)
+
+
+def test_what_was_blocked_a_day_later_is_gone_from_its_day(lived_in: Place) -> None:
+    figures(report(lived_in, "daily", 11), sent=2, net=2, blocked=1, active=2, contributors=2)
+    figures(report(lived_in, "daily", 12), sent=0, present=0)
+
+
+def test_the_day_the_clocks_change_has_23_hours_and_what_came_late(lived_in: Place) -> None:
+    day = report(lived_in, "daily", 29)
+    figures(day, sent=3, active=2, peak_hour="2026-03-29T01:00:00+01:00", peak_sent=1)
+    hours = sections_of(day)["hours"]
+    assert [row["start"][11:16] for row in hours if row["sent"]] == ["01:00", "03:00", "12:00"]
+    assert len(hours) == 23
+
+
+def test_the_first_week(lived_in: Place) -> None:
+    week = report(lived_in, "weekly", 4)
+    # Three came on Monday and two on Tuesday; all three are active within seven days of every day.
+    figures(week, sent=6, active=3, contributors=3, mean_dau=0.7, stickiness=23.8)
+    sections = sections_of(week)
+    assert [row["dau"] for row in sections["days"]] == [3, 2, 0, 0, 0, 0, 0]
+    assert [(row["wau"], row["mau"]) for row in sections["days"]] == [(3, 3)] * 7
+    assert {row["days"]: row["people"] for row in sections["active_days"]} == {"01": 1, "02": 2}
+
+
+def test_the_month(lived_in: Place) -> None:
+    whole = report(lived_in, "monthly", 15)
+    figures(whole, sent=12, net=11, held=1, blocked=1, edited=1, active=4, contributors=4, mean_dau=0.3)
+    days = {row["day"][8:10]: row for row in sections_of(whole)["days"]}
+    assert {day: row["dau"] for day, row in days.items() if row["dau"]} == {"02": 3, "03": 2, "11": 2, "29": 2, "31": 1}
+    assert days["29"]["wau"] == 2
+    # Ann, bob and cem within thirty days, and dan.
+    assert days["29"]["mau"] == 4
+    # Of the 30 days that end with the 31st, the 2nd is the first.
+    assert days["31"]["mau"] == 4
+
+
+def test_sessions(lived_in: Place) -> None:
+    monday = report(lived_in, "sessions", 2)
+    # Ann 10:00 to 10:20 and over midnight for 15 minutes, bob once, cem for a minute. Engaged: 3 + 5 + 5 minutes,
+    # 5, nothing, and 1.
+    figures(monday, sessions=4, people=3, sessions_per_person=1.33, engaged=1_140.0, engaged_per_person=60.0)
+    figures(report(lived_in, "sessions", 3), sessions=1, people=1)
+    # 25 minutes lie between 01:45 and 03:10 that night.
+    night = report(lived_in, "sessions", 29)
+    figures(night, sessions=2, people=2, engaged=300.0)
+    assert max(row["engaged"] for row in sections_of(night)["top_users"]) == 300.0
+
+
+def test_response_times(lived_in: Place) -> None:
+    monday = report(lived_in, "response-times", 2)
+    # Ann waits for bob ten minutes; nobody answers bob, nor ann at night; cem took his question back.
+    figures(monday, waits=3, answered=1, unanswered=2, waiting=0, answered_percent=33.3, median=600.0)
+    assert {row["message"] for row in sections_of(monday)["unanswered"]} == {"e3", "e10"}
+    # What eve said does not count as an answer, nor as a question.
+    figures(report(lived_in, "response-times", 11), waits=2, answered=1, unanswered=1, median=1_800.0)
+    figures(report(lived_in, "response-times", 3), waits=0, answered=0)
+
+
+def test_lifecycle(lived_in: Place) -> None:
+    names = ("active", "new", "returning", "resurrecting", "dormant")
+    expected = {
+        (3, 2): (3, 3, 0, 0, 0),
+        (3, 9): (2, 0, 2, 0, 1),
+        (3, 16): (0, 0, 0, 0, 2),
+        (3, 23): (2, 1, 0, 1, 0),
+        (3, 30): (1, 0, 0, 1, 2),
+    }
+    for (of, day), numbers in expected.items():
+        figures(report(lived_in, "lifecycle", day, of), **dict(zip(names, numbers, strict=True)))
+
+
+def test_retention(lived_in: Place) -> None:
+    document = report(lived_in, "retention", 25)
+    # Ann came on the 2nd and on the 29th: that is less than thirty days apart.
+    assert document.figures["r30"] == 0
+    rows = {str(row["cohort"])[:10]: row for row in sections_of(document)["first_time"]}
+    first, last = rows["2026-03-02"], rows["2026-03-23"]
+    assert (first["size"], first["w0"], first["w1"], first["w2"], first["w3"]) == (3, 100.0, 66.7, 0.0, 33.3)
+    assert (last["size"], last["w0"]) == (1, 100.0)
+    assert (rows["mean"]["size"], rows["mean"]["w1"], rows["mean"]["w3"]) == (4, 66.7, 33.3)
+
+
+def test_channels_and_moderation_of_the_first_week(lived_in: Place) -> None:
+    week = report(lived_in, "channels", 4)
+    figures(week, sent=6, contributors=3, active_channels=2, alive_channels=2, sent_before=0, new_channels=2)
+    # Three of six in each of two channels: (1/2)² + (1/2)². One of seven messages and an edit was held: 1 of 8.
+    figures(week, concentration=0.5, flagged_percent=12.5)
+
+
+def test_the_stream_counts_it_and_what_it_could_not_know_is_corrected(
+    analytics: Analytics,
+    java_home: Path,
+    topics: Kafka,
+    keyspace: Cassandra,
+    database: Database,
+    delta: SparkSession,
+    tmp_path: Path,
+) -> None:
+    """In UTC days: what ann says on Tuesday at 00:05 in Berlin is of Monday."""
+    publish(Log(topics), month())
+    environment = {
+        **os.environ,
+        "HUBBUB_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
+        "HUBBUB_CASSANDRA_KEYSPACE": keyspace.keyspace,
+        "HUBBUB_ANALYTICS_JARS": analytics.jars,
+        "HUBBUB_JAVA_HOME": str(java_home),
+        "HUBBUB_DATA_DIR": str(tmp_path),
+    }
+    with archiving(topics, tmp_path) as archive, started(environment, tmp_path / "analytics.log") as role:
+        archive.wait_archived()
+        wait_until(lambda: role.report()["ready"] and role.report()["lag"] == 0)
+
+    def days(source: str) -> dict[int, dict[str, int]]:
+        since, until = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+        period = DAY.period_of(since)
+        assert period == DAY.period_of(until)
+        bound = ("acme", TENANT_SCOPE, DAY.name, period, source, since, until)
+        found = {}
+        for row in database.session.execute(database.prepared(WINDOWS).bind(bound)):
+            values = dict(zip(MEASURE_COLUMNS, row[1:-2], strict=True))
+            found[row[0].day] = {m.name: values[m.name] for m in (*COUNTS, *DISTINCTS) if values[m.name]}
+        return found
+
+    monday = {"sent": 6, "edited": 1, "deleted": 1, "held": 1, "reactions": 1, "contributors": 3, "active": 3}
+    streamed = {
+        2: monday,
+        3: {"active": 1},
+        11: {"sent": 3, "contributors": 3, "active": 3},
+        29: {"sent": 3, "contributors": 2, "active": 2},
+        31: {"sent": 1, "contributors": 1, "active": 1},
+    }
+    assert days("stream") == streamed
+    job = Job(
+        runs=Runs(database),
+        reader=ArchiveReader(Archive(), Runtime(data_dir=tmp_path)),
+        kafka=topics,
+        clock=SystemClock(),
+        spark=lambda: delta,
+        publish=lambda point: None,
+    )
+    for name in ("parity", "backfill"):
+        for day in streamed:
+            of = date(2026, 3, day)
+            list(job.make(job.plan(REPORTS[name], of, of, {"acme": ZoneInfo("UTC")})))
+    assert {Runs(database).document("acme", "parity", date(2026, 3, day)).figures["off"] for day in streamed} == {0}
+    assert days("batch") == {**streamed, 11: {"sent": 2, "blocked": 1, "contributors": 2, "active": 2}}
