@@ -117,6 +117,6 @@ BACKFILL: Final = Report(
         ),
     ),
     corrects=True,
-    settle=timedelta(minutes=2),
+    settle=timedelta(minutes=1),
     rule=RULE,
 )

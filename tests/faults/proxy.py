@@ -130,10 +130,10 @@ class Proxy:
             step = self._fault.piece or len(data)
             with suppress(ConnectionError):  # the reader of the other direction finds out, and ends this one
                 for at in range(0, len(data), step):
-                    sink.write(data[at : at + step])
-                    await sink.drain()
                     if self._fault.bandwidth:
                         await asyncio.sleep(min(step, len(data) - at) / self._fault.bandwidth)  # so is the bandwidth
+                    sink.write(data[at : at + step])
+                    await sink.drain()
 
     def _swallows(self, direction: Direction, count: int) -> bool:
         if self._fault.swallow_after is not None:

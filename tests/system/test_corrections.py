@@ -38,8 +38,11 @@ def test_a_late_message_and_a_late_verdict_correct_their_hour_and_minute(hubbub:
         return found
 
     assert points("messages_sent", "1h") == []  # the stream has left them out
-    (hour,) = eventually(lambda: points("messages_sent", "1h"), _SECONDS)
-    assert (hour["value"], hour["final"], hour["revision"]) == (2, True, 1)
+    # If it was counted before the archive had the verdict, it is counted once more.
+    eventually(lambda: [point["value"] for point in points("messages_sent", "1h")] == [2], _SECONDS)
+    (hour,) = points("messages_sent", "1h")
+    assert hour["final"]
+    assert hour["revision"] in (1, 2)
     assert "approximate" not in hour
     (minute,) = points("messages_sent", "1m")
     assert (datetime.fromisoformat(minute["start"]), minute["value"]) == (moment, 2)

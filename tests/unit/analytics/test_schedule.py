@@ -67,7 +67,7 @@ def test_what_was_killed_is_gone_on_with_at_once():
     assert why(run=msgspec.structs.replace(RUN, state=State.RUNNING), now=MADE + timedelta(seconds=1)) == "unfinished"
 
 
-@pytest.mark.parametrize(("name", "settle"), [("daily", timedelta(hours=1)), ("backfill", timedelta(minutes=2))])
+@pytest.mark.parametrize(("name", "settle"), [("daily", timedelta(hours=1)), ("backfill", timedelta(minutes=1))])
 def test_corrections_are_gathered_for_a_while(name: str, settle: timedelta):
     more = msgspec.structs.replace(EXTENT, rows={"events": 101, "held": 2})
     assert why(name, extent=more, now=MADE + settle - timedelta(seconds=1)) is None
