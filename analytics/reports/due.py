@@ -1,12 +1,13 @@
 """One round of what is due, in a process of its own: Spark is started when something is, and goes with it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
 from analytics.reports.connections import open_job
+from analytics.reports.job import Job, Plan
 from analytics.reports.schedule import Schedule
 from analytics.reports.settings import Reports
 from analytics.session import DELTA, find_java, start_session
@@ -22,6 +23,7 @@ log = structlog.get_logger("hubbub.reports")
 
 #: Those who wait for live numbers go first.
 _NICE = 5
+_ERROR_CHARS = 1_500
 
 
 def zones(tenants: Mapping[str, Tenant]) -> dict[str, ZoneInfo]:
@@ -37,8 +39,26 @@ def zones(tenants: Mapping[str, Tenant]) -> dict[str, ZoneInfo]:
     return found
 
 
+def make_all(job: Job, plans: Iterable[Plan]) -> int:
+    """Make what is planned, and return how many reports failed: one that does must not keep the others from being made.
+
+    Raises `PreconditionError` when an engine does not answer.
+    """
+    failed = 0
+    for plan in plans:
+        try:
+            for _ in job.make(plan):
+                pass
+        except PreconditionError:
+            raise
+        except Exception as error:
+            failed += 1
+            log.error("report.failed", report=plan.report.name, error=f"{type(error).__name__}: {error}"[:_ERROR_CHARS])
+    return failed
+
+
 def main() -> int:
-    """Make what is due. Returns 0, or 3 when something it needs is not there."""
+    """Make what is due. Returns 0, 1 when a report failed, or 3 when something all of them need is not there."""
     os.nice(_NICE)
     kafka, cassandra, runtime, settings = Kafka(), Cassandra(), Runtime(), Reports()
     logs.configure(runtime, "reports")
@@ -49,13 +69,11 @@ def main() -> int:
         home = find_java(Java().java_home, os.environ)
         with open_job(kafka, cassandra, lambda: start_session(Analytics(), home, DELTA)) as (job, runs):
             schedule = Schedule(job=job, runs=runs, days=settings.days)
-            for plan in schedule.plans(zones(directory.tenants), SystemClock().now()):
-                for _ in job.make(plan):
-                    pass
+            failed = make_all(job, schedule.plans(zones(directory.tenants), SystemClock().now()))
     except PreconditionError as error:
         log.error("report.not_made", error=str(error))
         return 3
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ router = APIRouter(tags=["metrics"])
 _WINDOWS: dict[str, tuple[Grain, int]] = {"1h": (QUARTER, 4), "24h": (HOUR, 24)}
 _SKETCH = 1 + tables.MEASURE_COLUMNS.index("contributors_sketch")
 #: The cache knows rankings as pages of a channel that no client can name.
-_RANKINGS = ""
+RANKINGS = ""
 
 Window = Annotated[str, Query(pattern="^(1h|24h)$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -48,7 +48,7 @@ async def _ranked(state: State, tenant: str, kind: str, window: str, limit: int)
         return msgspec.json.encode(await rank(state, tenant, kind, window, limit))
 
     # A day is read from 24 partitions, so it is kept as long as an older page.
-    body = await state.cache.get(tenant, _RANKINGS, (kind, window, limit), read, settled=window == "24h")
+    body = await state.cache.get(tenant, RANKINGS, (kind, window, limit), read, settled=window == "24h")
     return ready(body)
 
 

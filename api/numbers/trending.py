@@ -18,7 +18,7 @@ from api.history.messages import utc
 from api.models.base import refusals
 from api.models.numbers import TrendingBody
 from api.numbers.metrics import Span, read_freshness, read_numbers, read_windows
-from api.numbers.top import add_up, merged
+from api.numbers.top import RANKINGS, add_up, merged
 from api.replies import ready
 from api.state import Shared, State
 from infra.contracts import tables
@@ -43,8 +43,6 @@ _CANDIDATES: Final = 100
 _SENT, _REACTIONS, _SKETCH = (
     1 + tables.MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors_sketch")
 )
-#: The cache knows rankings as pages of a channel that no client can name.
-_RANKINGS = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ async def trending(principal: TenantReader, state: Shared, limit: Annotated[int,
     async def read() -> bytes:
         return msgspec.json.encode(await _trending(state, principal.tenant, limit))
 
-    return ready(await state.cache.get(principal.tenant, _RANKINGS, ("trending", limit), read, settled=False))
+    return ready(await state.cache.get(principal.tenant, RANKINGS, ("trending", limit), read, settled=False))
 
 
 async def _trending(state: State, tenant: str, limit: int) -> dict[str, Any]:

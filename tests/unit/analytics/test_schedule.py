@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from analytics.reports import schedule
 from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
 from analytics.reports.runs import Mark, Run
@@ -99,6 +100,11 @@ def test_windows_of_an_open_day_are_corrected_and_no_report_is_made_of_it():
         assert why("daily", run, marks=(mark(changed=decided),), **open_day) is None
     counted = msgspec.structs.replace(RUN, final=False, as_of=decided + 2 * IN_FLIGHT, finished_at=decided)
     assert why("backfill", counted, marks=(mark(changed=decided),), **open_day) is None
+
+
+def test_corrections_come_first():
+    assert schedule._IN_TURN[0] is REPORTS["backfill"]
+    assert {report.name for report in schedule._IN_TURN} == set(REPORTS)
 
 
 def test_periods_are_those_of_the_days_and_those_around_marks():
