@@ -1,6 +1,5 @@
 """A month whose every number was worked out by hand, by day, week and month, from the archive and from the stream."""
 
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,8 @@ from infra.runtime.clock import SystemClock
 from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 from tests.integration.analytics.archived import write
 from tests.integration.analytics.known import BERLIN, month
-from tests.integration.analytics.logged import Log
 from tests.integration.analytics.places import Place, sections_of
-from tests.integration.analytics.test_parity import archiving, publish
-from tests.integration.analytics.test_role import started, wait_until
+from tests.integration.analytics.streamed import stream
 
 AS_OF = datetime(2026, 4, 10, tzinfo=UTC)
 
@@ -161,18 +158,7 @@ def test_the_stream_counts_it_and_what_it_could_not_know_is_corrected(
     tmp_path: Path,
 ) -> None:
     """In UTC days: what ann says on Tuesday at 00:05 in Berlin is of Monday."""
-    publish(Log(topics), month())
-    environment = {
-        **os.environ,
-        "HUBBUB_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
-        "HUBBUB_CASSANDRA_KEYSPACE": keyspace.keyspace,
-        "HUBBUB_ANALYTICS_JARS": analytics.jars,
-        "HUBBUB_JAVA_HOME": str(java_home),
-        "HUBBUB_DATA_DIR": str(tmp_path),
-    }
-    with archiving(topics, tmp_path) as archive, started(environment, tmp_path / "analytics.log") as role:
-        archive.wait_archived()
-        wait_until(lambda: role.report()["ready"] and role.report()["lag"] == 0)
+    stream(month(), topics, keyspace, analytics, java_home, tmp_path)
 
     def days(source: str) -> dict[int, dict[str, int]]:
         since, until = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)

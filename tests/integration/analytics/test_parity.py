@@ -7,8 +7,7 @@ IRC logs to take instead. The table it prints is by metric, over all days.
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +22,6 @@ from analytics.reports.runs import Runs
 from analytics.settings import Analytics
 from infra.contracts.events import Event
 from infra.contracts.metrics import METRICS, SKETCH_ERROR
-from infra.contracts.records import Action
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import Database
 from infra.runtime.clock import SystemClock
@@ -31,15 +29,11 @@ from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
 from ingest.importers.irc import open_logs
 from ingest.importers.passages import BEGINNING
 from tests.integration.analytics.archived import Fact, community
-from tests.integration.analytics.logged import Log
-from tests.integration.analytics.test_role import started, wait_until
-from tests.integration.archive.archiving import ArchiveProcess
+from tests.integration.analytics.streamed import stream
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = int(os.environ.get("HUBBUB_PARITY_DAYS", "3"))
 EVENTS = int(os.environ.get("HUBBUB_PARITY_EVENTS", "3000"))
-#: Records sent before the next heartbeat.
-_CHUNK = 20_000
 
 
 def logged_days() -> tuple[list[Fact], list[date]]:
@@ -63,27 +57,6 @@ def irc(folder: Path) -> Iterator[Event]:
                 yield msgspec.structs.replace(event, tenant="acme", received_at=event.time, historical=None)
 
 
-def publish(log: Log, facts: list[Fact]) -> None:
-    """As the router would have, with its heartbeats."""
-    for first in range(0, len(facts), _CHUNK):
-        chunk = facts[first : first + _CHUNK]
-        log.send(*(event for event, outcome in chunk if outcome == "events"))
-        for action, name in ((Action.HOLD, "held"), (Action.BLOCK, "blocked")):
-            log.hold(action, *(event for event, outcome in chunk if outcome == name))
-    last = max(event.time for event, _ in facts)
-    log.beat(last + timedelta(days=1))
-
-
-@contextmanager
-def archiving(topics: Kafka, folder: Path) -> Iterator[ArchiveProcess]:
-    process = ArchiveProcess(topics, folder)
-    process.start()
-    try:
-        yield process
-    finally:
-        process.kill()
-
-
 def test_additive_numbers_are_the_same_and_people_within_the_error(
     analytics: Analytics,
     java_home: Path,
@@ -95,18 +68,7 @@ def test_additive_numbers_are_the_same_and_people_within_the_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     facts, days = logged_days()
-    publish(Log(topics), facts)
-    environment = {
-        **os.environ,
-        "HUBBUB_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
-        "HUBBUB_CASSANDRA_KEYSPACE": keyspace.keyspace,
-        "HUBBUB_ANALYTICS_JARS": analytics.jars,
-        "HUBBUB_JAVA_HOME": str(java_home),
-        "HUBBUB_DATA_DIR": str(tmp_path),
-    }
-    with archiving(topics, tmp_path) as archive, started(environment, tmp_path / "analytics.log") as role:
-        archive.wait_archived(300)
-        wait_until(lambda: role.report()["ready"] and role.report()["lag"] == 0, 600)
+    stream(facts, topics, keyspace, analytics, java_home, tmp_path)
     runs = Runs(database)
     reader = ArchiveReader(Archive(), Runtime(data_dir=tmp_path))
     ignore: Callable[[Any], None] = lambda point: None  # noqa: E731 - its type is the point
