@@ -49,8 +49,10 @@ def spark_options(settings: Analytics) -> dict[str, str]:
         "spark.driver.extraJavaOptions": (
             f"-Dlog4j2.configurationFile={resources.files('analytics') / 'log4j2.properties'}"
             # Without memory it must end, not linger with a query that stands still. Each batch brings code of its own:
-            # on two busy cores the optimizing compiler took 47 s of 180, and gave the batches nothing back.
-            " -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss4m -XX:+ExitOnOutOfMemoryError"
+            # on two busy cores the optimizing compiler took 47 s of 180, and gave the batches nothing back. Without it
+            # the JVM sets aside 48 MB for code, full after 250 s of reports, and then compiles nothing any more.
+            " -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+            " -Xss4m -XX:+ExitOnOutOfMemoryError"
         ),
         # On the launcher's own class path: the file system below is loaded before `spark.jars` are.
         "spark.driver.extraClassPath": os.pathsep.join(jars),
