@@ -62,11 +62,12 @@ class Plan:
 
 
 def plan_of(report: Report, view: View, before: Mapping[tuple[str, date], Run], due: Iterable[Due]) -> Plan:
-    """The periods that are due, oldest first; tenants of one time zone are counted together."""
+    """The periods that are due, oldest first, corrections newest; tenants of one time zone are counted together."""
     tasks: dict[Span, dict[str, str]] = defaultdict(dict)
     for tenant, span, why in due:
         tasks[span][tenant] = why
-    ordered = [Task(span=span, tenants=tasks[span]) for span in sorted(tasks, key=lambda s: (s.day, s.zone.key))]
+    spans = sorted(tasks, key=lambda s: (s.day, s.zone.key), reverse=report.corrects)
+    ordered = [Task(span=span, tenants=tasks[span]) for span in spans]
     return Plan(report=report, tasks=ordered, view=view, before=before)
 
 
