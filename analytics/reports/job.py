@@ -179,7 +179,12 @@ class Job:
         spans: Mapping[tuple[str, date], Span],
         before: Mapping[tuple[str, date], Run],
     ) -> list[Removal]:
-        """Removals that runs may not have seen, where the archive has grown since."""
+        """Removals that runs may not have seen, where the archive has grown since.
+
+        `Schedule` reads history's marks in place of this, since it looks every half minute and a join of the archive
+        takes longer than a row a day; this is needed as well, since marks leave out the edits of a message that was
+        taken down, and a delete that was received after a run as of later than its own time.
+        """
         older = {
             key: run.as_of
             for key, run in before.items()
