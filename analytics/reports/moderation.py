@@ -12,6 +12,7 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts, trail
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percent, percentile
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD, VERDICTS
@@ -165,7 +166,7 @@ def moderation(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> 
                 fn.count(fn.when(fn.col("place.would") == action.value, True)).alias(name)
                 for name, (action, *_) in _WOULD.items()
             ),
-            *(fn.round(fn.percentile("seconds", share), 1).alias(name) for name, share in _SHARES.items()),
+            *(percentile("seconds", share).alias(name) for name, share in _SHARES.items()),
             fn.max("channel_id").alias("channel"),
             fn.max("author").alias("author"),
             fn.max("rule").alias("by_rule"),
@@ -173,8 +174,8 @@ def moderation(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> 
         )
         # A channel in which nothing was flagged is none that a moderator looks for.
         .where((fn.col("section") != facts.CHANNEL) | (fn.col("flagged") > 0))
-        .withColumn("flagged_percent", _percent(fn.col("flagged"), fn.col("tried")))
-        .withColumn("released_percent", _percent(fn.col("released"), judged))
+        .withColumn("flagged_percent", percent(fn.col("flagged"), fn.col("tried")))
+        .withColumn("released_percent", percent(fn.col("released"), judged))
         .withColumn("decisions", fn.when(fn.col("section") == facts.PERSON, judged + fn.col("taken_down")))
         .withColumns({name: fn.when(of_a_wait, fn.col(name)) for name in _OF_A_WAIT})
         .select("tenant", "section", "key", *(column.name for column in COLUMNS))
@@ -252,10 +253,6 @@ def _decided(decisions: DataFrame) -> DataFrame:
         fn.min_by("moderator", fn.when(releases, order)).alias("released_by"),
         fn.min_by("moderator", fn.when(~releases, order)).alias("hidden_by"),
     )
-
-
-def _percent(number: Column, of: Column) -> Column:
-    return fn.round(100 * number / fn.nullif(of, fn.lit(0)), 1)
 
 
 MODERATION: Final = Report(
