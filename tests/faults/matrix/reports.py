@@ -148,7 +148,7 @@ def stored(runs: Runs, tenant: str, scope: str, grain: Grain, source: str, span:
 
 
 def unfinished(runs: Runs, tenant: str, day: date) -> tuple[list[str], str]:
-    """Runs that did not finish, or not with the numbers that are stored under their revision; and how many there are."""
+    """Runs that did not finish, or not with the numbers that are stored under their revision; how many there are."""
     found = runs.between(tenant, day - timedelta(days=31), day + timedelta(days=1))
     wrong = []
     for (name, first), run in found.items():
