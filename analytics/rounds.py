@@ -25,20 +25,21 @@ class Rounds:
         self._advice = advice
         self._code = 0
 
-    def run(self, stopping: threading.Event) -> None:
-        """One round, until it ends or `stopping` is set."""
+    def run(self, stopping: threading.Event) -> int | None:
+        """One round, until it ends or `stopping` is set. Returns its exit code, None if it was cut off."""
         with subprocess.Popen([sys.executable, "-m", self._module]) as process:  # noqa: S603 - a module of ours
             while process.poll() is None and not stopping.wait(_LOOK_SECONDS):
                 pass
             code = process.poll()
             if code is not None:
                 self.ended(code)
-                return
+                return code
             process.terminate()
             try:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+            return None
 
     def ended(self, code: int) -> None:
         """A round has ended by itself, with this exit code."""

@@ -13,12 +13,13 @@ from pyspark.sql import functions as fn
 
 from analytics.engagement import counts_in
 from analytics.reports import facts
+from analytics.reports.coverage import final_until
 from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.metrics import COUNTS, DISTINCTS, SKETCH_LG_K, TENANT_SCOPE, channel_scope
-from infra.contracts.windows import GRAINS, WATERMARK_DELAY
+from infra.contracts.windows import GRAINS
 
 #: The section with a row a grain, and that with a row a metric.
 GRAIN: Final = "grain"
@@ -56,7 +57,7 @@ def windows(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Dat
     scopes = fn.array_compact(
         fn.array(fn.lit(TENANT_SCOPE), fn.concat(fn.lit(channel_scope("")), fn.col("channel_id")))
     )
-    over = int((as_of - WATERMARK_DELAY).timestamp() * 1000)
+    over = int(final_until(as_of).timestamp() * 1000)
     counts = {measure.name: counts_in(measure) for measure in COUNTS}
     flags = {measure.name: counts_in(measure) for measure in DISTINCTS}
     place = ("tenant", "scope", "grain", "start_ms")

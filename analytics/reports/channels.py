@@ -10,6 +10,7 @@ from pyspark.sql import functions as fn
 from analytics.engagement import counts_in
 from analytics.reports import daily, facts
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percent, ratio
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD
@@ -38,7 +39,7 @@ _RULE: Final = (
 )
 
 COLUMNS: Final = (
-    *(column for column in daily.VOLUME if column.name in ("sent", "contributors", "reactions")),
+    *daily.volume("sent", "reactions", "contributors"),
     reports.Column(
         name="sent_before", label="The week before", meaning="messages sent in the week before", unit="messages"
     ),
@@ -49,7 +50,7 @@ COLUMNS: Final = (
         unit="percent",
         optional=True,
     ),
-    *(column for column in daily.VOLUME if column.name in ("active_channels", "alive_channels")),
+    *daily.volume("active_channels", "alive_channels"),
     reports.Column(
         name="new_channels",
         label="Newly active",
@@ -69,7 +70,7 @@ COLUMNS: Final = (
         unit="ratio",
         optional=True,
     ),
-    *(column for column in daily.VOLUME if column.name == "messages_per_sender"),
+    *daily.volume("messages_per_sender"),
     reports.Column(
         name="reaction_rate",
         label="Reactions per message",
@@ -183,22 +184,17 @@ def _compared(rows: DataFrame) -> DataFrame:
                 "is_new": (sent > 0) & (before == 0),
                 "is_quiet": (sent == 0) & (before > 0),
                 "share": share,
-                "change_percent": _rate(100 * (sent - before), before, 1),
-                "messages_per_sender": _rate(sent, fn.col("contributors"), 2),
-                "reaction_rate": _rate(fn.col("reactions"), sent, 2),
-                "flagged_percent": _rate(100 * fn.col("flagged"), fn.col("tried"), 1),
-                "peak_factor": _rate(_HOURS * fn.col("peak"), sent, 2),
+                "change_percent": percent(sent - before, before),
+                "messages_per_sender": ratio(sent, fn.col("contributors")),
+                "reaction_rate": ratio(fn.col("reactions"), sent),
+                "flagged_percent": percent(fn.col("flagged"), fn.col("tried")),
+                "peak_factor": ratio(_HOURS * fn.col("peak"), sent),
                 "alive": fn.when(channel, fn.when(fn.col("contributors") > 1, "yes").otherwise("no")),
             }
         )
         .withColumns(whole)
         .withColumns({name: fn.when(fn.col("section") == facts.TOTAL, fn.col(name)) for name in whole})
     )
-
-
-def _rate(number: Column, of: Column, digits: int) -> Column:
-    """Null where there is nothing to divide by."""
-    return fn.round(number / fn.nullif(of, fn.lit(0)), digits)
 
 
 CHANNELS: Final = Report(

@@ -4,7 +4,6 @@ Each tenant has a model of its own, made anew from its own past weeks; where tho
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,14 +12,13 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts, leaving
 from analytics.reports.leaving import BINS, REASONS, Bin, Judgement, Model
-from analytics.reports.outcomes import BEFORE, FEATURES, HISTORY, HORIZON, TODAY, Weeks, outcomes, weeks
+from analytics.reports.outcomes import BEFORE, FEATURES, HISTORY, HORIZON, TODAY, outcomes
+from analytics.reports.pasts import PEOPLE, Past, Row, pasts
 from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS
 
-#: People who left, and as many who stayed, below which nothing is predicted.
-PEOPLE: Final = 100
 #: A model that tells leavers from others less well than this on held-out weeks is not used: 0.5 is chance.
 AUC: Final = 0.6
 #: The sections with a row for each band of probabilities, and for each held-out week.
@@ -135,43 +133,6 @@ _SCHEMA: Final = ", ".join(
     )
 )
 _KEY: Final = ("tenant", "section", "key")
-#: A row for `_SCHEMA`; what it leaves out is null.
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """What there is of one tenant to learn from."""
-
-    history: int = 0
-    """Days."""
-    people: int = 0
-    left: int = 0
-    stayed: int = 0
-
-    @property
-    def weeks(self) -> Weeks:
-        return weeks(self.history)
-
-    @property
-    def missing(self) -> str | None:
-        """Why nothing can be learned from it."""
-        if self.history < HISTORY:
-            return f"{self.history} days of history; {HISTORY} are needed, three times {HORIZON}"
-        if min(self.left, self.stayed) < PEOPLE:
-            return f"{self.left} people left and {self.stayed} stayed in training weeks; {PEOPLE} of each are needed"
-        return None
-
-    def figures(self) -> Row:
-        return {
-            "people": self.people,
-            "history": self.history,
-            "left": self.left,
-            "stayed": self.stayed,
-            "training_weeks": len(self.weeks.training),
-            "held_out_weeks": len(self.weeks.held_out),
-            "outcomes": 0,
-        }
 
 
 #: Of a tenant of whom nothing at all is known.
@@ -184,7 +145,7 @@ def churn(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> DataF
     known = outcomes(tables, span).localCheckpoint()
     rows: list[Row] = []
     people: list[DataFrame] = []
-    for tenant, past in _pasts(known).items():
+    for tenant, past in pasts(known).items():
         place = {"tenant": tenant, "section": facts.TOTAL, "key": ""}
         if past.missing is not None:
             rows.append({**place, **past.figures(), "abstained": past.missing})
@@ -255,29 +216,6 @@ def _observed(one: Bin) -> Row:
         "predicted": round(100 * one.expected / one.people, 1),
         "observed": round(100 * one.left / one.people, 1),
     }
-
-
-def _pasts(known: DataFrame) -> dict[str, Past]:
-    """Of each tenant how much past there is, and how many people left or stayed in its training weeks."""
-    ref, spark = fn.col("ref"), known.sparkSession
-    found = known.groupBy("tenant").agg(
-        (fn.max("since") + 1).alias("history"), fn.count(fn.when(ref == TODAY, True)).alias("people")
-    )
-    pasts = {row.tenant: Past(history=row.history, people=row.people) for row in found.orderBy("tenant").collect()}
-    training = [(tenant, day) for tenant, past in pasts.items() for day in past.weeks.training]
-    if training:
-        counted = (
-            known.join(fn.broadcast(spark.createDataFrame(training, "tenant string, ref int")), ["tenant", "ref"])
-            .groupBy("tenant")
-            .agg(
-                fn.count_distinct(fn.when(fn.col("left"), fn.col("author"))).alias("left"),
-                fn.count_distinct(fn.when(~fn.col("left"), fn.col("author"))).alias("stayed"),
-            )
-        )
-        for row in counted.collect():
-            past = pasts[row.tenant]
-            pasts[row.tenant] = Past(history=past.history, people=past.people, left=row.left, stayed=row.stayed)
-    return pasts
 
 
 def _sums(people: DataFrame, model: Model) -> Row:

@@ -52,11 +52,16 @@ class Coverage:
 
     def is_final(self, end: datetime) -> bool:
         """Whether what comes for a period that ends here can only be late, as for a streamed window."""
-        return self.as_of is not None and self.as_of >= end + WATERMARK_DELAY
+        return self.as_of is not None and end <= final_until(self.as_of)
 
     def is_complete(self, end: datetime) -> bool:
         """Whether nothing is missing of such a period but what was accepted in the last two minutes."""
         return self.as_of is not None and (self.as_of >= self.at - _BEHIND or self.is_final(end))
+
+
+def final_until(as_of: datetime) -> datetime:
+    """What ends by this moment is final in an archive as of the other."""
+    return as_of - WATERMARK_DELAY
 
 
 def measure(kafka: Kafka, archived: Mapping[Partition, int | None], now: datetime) -> Coverage:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as fn
 from analytics.engagement import counts_in
 from analytics.reports import facts
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import ratio
 from analytics.reports.spans import Span
 from infra.contracts import metrics, reports
 from infra.contracts.archive import EVENTS, HELD
@@ -99,6 +100,14 @@ COLUMNS: Final = (
         name="peak_sent", label="At the peak", meaning="messages sent in the peak hour", unit="messages", optional=True
     ),
 )
+
+
+def volume(*names: str) -> tuple[reports.Column, ...]:
+    """These of `VOLUME`, in this order."""
+    known = {column.name: column for column in VOLUME}
+    return tuple(known[name] for name in names)
+
+
 #: What people are ranked by.
 RANKED: Final = ("sent", "reactions")
 
@@ -163,10 +172,7 @@ def counted(events: DataFrame, peak: str) -> DataFrame:
     return (
         rows.withColumns(whole)
         .withColumns({name: fn.when(total, fn.col(name)) for name in whole})
-        .withColumn(
-            "messages_per_sender",
-            fn.when(fn.col("contributors") > 0, fn.round(fn.col("sent") / fn.col("contributors"), 2)),
-        )
+        .withColumn("messages_per_sender", ratio(fn.col("sent"), fn.col("contributors")))
     )
 
 

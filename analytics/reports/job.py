@@ -62,11 +62,12 @@ class Plan:
 
 
 def plan_of(report: Report, view: View, before: Mapping[tuple[str, date], Run], due: Iterable[Due]) -> Plan:
-    """The periods that are due, oldest first; tenants of one time zone are counted together."""
+    """The periods that are due, oldest first, corrections newest; tenants of one time zone are counted together."""
     tasks: dict[Span, dict[str, str]] = defaultdict(dict)
     for tenant, span, why in due:
         tasks[span][tenant] = why
-    ordered = [Task(span=span, tenants=tasks[span]) for span in sorted(tasks, key=lambda s: (s.day, s.zone.key))]
+    spans = sorted(tasks, key=lambda s: (s.day, s.zone.key), reverse=report.corrects)
+    ordered = [Task(span=span, tenants=tasks[span]) for span in spans]
     return Plan(report=report, tasks=ordered, view=view, before=before)
 
 
@@ -178,7 +179,12 @@ class Job:
         spans: Mapping[tuple[str, date], Span],
         before: Mapping[tuple[str, date], Run],
     ) -> list[Removal]:
-        """Removals that runs may not have seen, where the archive has grown since."""
+        """Removals that runs may not have seen, where the archive has grown since.
+
+        `Schedule` reads history's marks in place of this, since it looks every half minute and a join of the archive
+        takes longer than a row a day; this is needed as well, since marks leave out the edits of a message that was
+        taken down, and a delete that was received after a run as of later than its own time.
+        """
         older = {
             key: run.as_of
             for key, run in before.items()

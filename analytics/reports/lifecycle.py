@@ -29,9 +29,8 @@ resurrecting, Bob is dormant.
 
 def columns(grain: Grain) -> tuple[reports.Column, ...]:
     """The numbers of a day, a week or a month."""
-    (active,) = (column for column in daily.VOLUME if column.name == "active")
     return (
-        active,
+        *daily.volume("active"),
         reports.Column(
             name="new", label="New", meaning=f"people active in the {grain} and never before", unit="people"
         ),

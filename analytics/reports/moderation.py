@@ -1,4 +1,7 @@
-"""`moderation`: what people tried to say in a week, what rules and moderators did about it, and how long that took."""
+"""`moderation`: what people tried to say in a week, what rules and moderators did about it, and how long that took.
+
+Rules in shadow stand beside: what each would have done, and what became of the same messages.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,14 +12,17 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts, trail
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percent, percentile
 from analytics.reports.spans import Span
 from infra.contracts import reports
-from infra.contracts.archive import EVENTS, HELD
+from infra.contracts.archive import EVENTS, HELD, VERDICTS
 from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_EDITED, MESSAGE_SENT
+from infra.contracts.records import Action
 from infra.contracts.review import Verb
 
-#: Sections with a row a rule, and a row a message that waits.
+#: Sections with a row a rule, a row a rule in shadow, and a row a message that waits.
 _BY_RULE: Final = "rule"
+_SHADOW: Final = "shadow"
 _WAIT: Final = "wait"
 _MICROSECONDS: Final = 1_000_000
 _SHARES: Final = {"median": 0.5, "p90": 0.9}
@@ -26,7 +32,9 @@ _RULE: Final = (
     "among those held, and not tried twice. Hiding is the last word: what was released and then taken down counts as "
     "rejected. Flagged is what a rule held or blocked or a moderator took down. The time to a decision is from when "
     "Hubbub received what it held to the first decision about it. Who decided, and when something was released, stands "
-    "in the audit trail and not in the archive; a decision that is not there counts without a moderator and a time."
+    "in the audit trail and not in the archive; a decision that is not there counts without a moderator and a time. A "
+    "rule in shadow stops nothing: its list says what it would have done, and of the same messages how many other "
+    "rules or a moderator stopped, and how many of those a moderator released. Imported history is not in it."
     "\n\nAn example: of six messages held, two were released after 10 and 20 minutes, one was rejected after 30, and "
     "three wait. The median is 20 minutes, and 66.7 % of what was decided about was released."
 )
@@ -66,8 +74,22 @@ _COUNTS: Final = (
         unit="messages",
     ),
 )
+_WOULD: Final = {
+    "would_hold": (Action.HOLD, "Would hold", "held back"),
+    "would_block": (Action.BLOCK, "Would block", "blocked"),
+    "would_mask": (Action.MASK, "Would mask", "shown with words masked"),
+}
 COLUMNS: Final = (
     *_COUNTS,
+    *(
+        reports.Column(
+            name=name,
+            label=label,
+            meaning=f"messages that this rule, if it were not in shadow, would have {done}",
+            unit="messages",
+        )
+        for name, (_, label, done) in _WOULD.items()
+    ),
     reports.Column(
         name="flagged_percent",
         label="Flagged, %",
@@ -124,15 +146,27 @@ def moderation(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> 
     by_rule = fn.transform(
         fn.coalesce(rule, fn.array().cast("array<string>")), lambda name: facts.place(_BY_RULE, name)
     )
+    places = fn.transform(
+        fn.concat(fn.array_compact(one_each), by_rule),
+        lambda place: place.withField("would", fn.lit(None).cast("string")),
+    )
+    in_shadow = fn.transform(
+        fn.coalesce("noted", fn.array().cast("array<struct<rule:string,action:string>>")),
+        lambda verdict: facts.place(_SHADOW, verdict["rule"]).withField("would", verdict["action"]),
+    )
     of_a_wait = fn.col("section") == _WAIT
     judged = fn.col("released") + fn.col("rejected")
     return (
         _messages(tables, span)
-        .withColumn("place", fn.explode(fn.concat(fn.array_compact(one_each), by_rule)))
+        .withColumn("place", fn.explode(fn.concat(places, in_shadow)))
         .groupBy("tenant", "place.section", "place.key")
         .agg(
             *(fn.count(fn.when(fn.col(name), True)).alias(name) for name in _NUMBERS),
-            *(fn.round(fn.percentile("seconds", share), 1).alias(name) for name, share in _SHARES.items()),
+            *(
+                fn.count(fn.when(fn.col("place.would") == action.value, True)).alias(name)
+                for name, (action, *_) in _WOULD.items()
+            ),
+            *(percentile("seconds", share).alias(name) for name, share in _SHARES.items()),
             fn.max("channel_id").alias("channel"),
             fn.max("author").alias("author"),
             fn.max("rule").alias("by_rule"),
@@ -140,8 +174,8 @@ def moderation(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> 
         )
         # A channel in which nothing was flagged is none that a moderator looks for.
         .where((fn.col("section") != facts.CHANNEL) | (fn.col("flagged") > 0))
-        .withColumn("flagged_percent", _percent(fn.col("flagged"), fn.col("tried")))
-        .withColumn("released_percent", _percent(fn.col("released"), judged))
+        .withColumn("flagged_percent", percent(fn.col("flagged"), fn.col("tried")))
+        .withColumn("released_percent", percent(fn.col("released"), judged))
         .withColumn("decisions", fn.when(fn.col("section") == facts.PERSON, judged + fn.col("taken_down")))
         .withColumns({name: fn.when(of_a_wait, fn.col(name)) for name in _OF_A_WAIT})
         .select("tenant", "section", "key", *(column.name for column in COLUMNS))
@@ -178,9 +212,11 @@ def _messages(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
         happened.where(~(shown & fn.col("late")))
         .join(released, ["tenant", "id"], "left")
         .join(_hidden(tables[EVENTS.name], span), ["tenant", "id"], "left")
+        .join(_in_shadow(tables[VERDICTS.name], span), ["tenant", "id"], "left")
         .withColumns(flags)
         .withColumns({"tried": fn.lit(True), "flagged": flagged, "about": about})
         .join(_decided(tables[trail.DECISIONS]), ["tenant", "about"], "left")
+        .withColumn("noted", fn.when(~fn.col("historical"), fn.col("noted")))
         .withColumn("moderator", fn.when(fn.col("released"), fn.col("released_by")).otherwise(fn.col("hidden_by")))
         .withColumn("seconds", fn.when(fn.col("held") & ~fn.col("waiting"), took))
         .withColumn("since", fn.date_format(fn.from_utc_timestamp("time", span.zone.key), "yyyy-MM-dd HH:mm:ss"))
@@ -197,6 +233,17 @@ def _hidden(events: DataFrame, span: Span) -> DataFrame:
     )
 
 
+def _in_shadow(verdicts: DataFrame, span: Span) -> DataFrame:
+    """(tenant, id, noted): which rules in shadow found something in an event, and what each asked for."""
+    found = fn.struct(fn.concat_ws("@", "rule", "rule_version").alias("rule"), "action")
+    return (
+        # A verdict stands in the day its event was received, which is not before the day it was sent.
+        verdicts.where((fn.col("day") >= fn.lit(span.utc_days[0])) & fn.col("shadow"))
+        .groupBy("tenant", fn.col("event_id").alias("id"))
+        .agg(fn.collect_set(found).alias("noted"))
+    )
+
+
 def _decided(decisions: DataFrame) -> DataFrame:
     """(tenant, about): when it was first decided about, and who released and who first hid it."""
     releases = fn.col("verb") == Verb.RELEASE.value
@@ -208,16 +255,12 @@ def _decided(decisions: DataFrame) -> DataFrame:
     )
 
 
-def _percent(number: Column, of: Column) -> Column:
-    return fn.round(100 * number / fn.nullif(of, fn.lit(0)), 1)
-
-
 MODERATION: Final = Report(
     name="moderation",
     title="Moderation",
     meaning="What rules and moderators stopped of what people tried to say in one calendar week, and how soon.",
     calendar="tenant",
-    tables=(EVENTS, HELD),
+    tables=(EVENTS, HELD, VERDICTS),
     query=moderation,
     columns=COLUMNS,
     headline=("held", "blocked", "taken_down", "waiting", "median"),
@@ -242,6 +285,16 @@ MODERATION: Final = Report(
                 *("released_percent", "median"),
             ),
             order=("held", "blocked", "masked"),
+            most=200,
+        ),
+        Shape(
+            name="shadows",
+            section=_SHADOW,
+            title="In shadow: would have been stopped",
+            kind="table",
+            key="rule",
+            columns=(*_WOULD, "flagged", "taken_down", "released", "flagged_percent"),
+            order=("would_block", "would_hold", "would_mask"),
             most=200,
         ),
         Shape(

@@ -16,6 +16,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from analytics.engagement import counts_in
 from analytics.reports import facts
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percent
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD
@@ -103,7 +104,7 @@ def parity(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Data
     )
     tenants_own = {"off": fn.count(fn.when(fn.col("is_off"), True)), "compared": fn.count("*")}
     return (
-        metrics.withColumn("drift_percent", fn.round(100 * fn.col("drift") / fn.nullif("exact", fn.lit(0)), 2))
+        metrics.withColumn("drift_percent", percent(fn.col("drift"), fn.col("exact"), 2))
         .withColumns({name: number.over(of_tenant) for name, number in tenants_own.items()})
         .withColumn("first", fn.row_number().over(of_tenant.orderBy("metric")))
         .withColumn("place", fn.explode(fn.array_compact(places)))

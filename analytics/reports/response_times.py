@@ -11,6 +11,7 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percent, percentile
 from analytics.reports.spans import Span
 from analytics.responses import DIRECT_PATIENCE, GROUP_PATIENCE, Conversation, End, Said, Wait
 from infra.contracts import reports
@@ -130,7 +131,7 @@ def response_times(tables: Mapping[str, DataFrame], span: Span, as_of: datetime)
             fn.count("*").alias("waits"),
             fn.count(fn.when(answered, True)).alias("answered"),
             fn.count(fn.when(unanswered, True)).alias("unanswered"),
-            *(fn.round(fn.percentile("seconds", share), 1).alias(name) for name, (_, share) in _SHARES.items()),
+            *(percentile("seconds", share).alias(name) for name, (_, share) in _SHARES.items()),
             *(
                 fn.count(fn.when((fn.col("seconds") > low) & (fn.col("seconds") <= high), True)).alias(name)
                 for low, (name, (_, high)) in zip(lows, _BUCKETS.items(), strict=False)
@@ -139,7 +140,7 @@ def response_times(tables: Mapping[str, DataFrame], span: Span, as_of: datetime)
             *(fn.max(name).alias(name) for name in ("author", "since", "waited")),
         )
         .withColumn("waiting", fn.col("waits") - ended)
-        .withColumn("answered_percent", fn.round(100 * fn.col("answered") / fn.nullif(ended, fn.lit(0)), 1))
+        .withColumn("answered_percent", percent(fn.col("answered"), ended))
         .withColumns({column.name: fn.when(of_a_wait, fn.col(column.name)) for column in _OF_A_WAIT})
         .select("tenant", "section", "key", *(column.name for column in COLUMNS))
     )

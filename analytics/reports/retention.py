@@ -9,6 +9,7 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts, visits
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percent
 from analytics.reports.spans import Grain, Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS
@@ -147,7 +148,7 @@ def _shares(retained: DataFrame, span: Span, as_of: datetime) -> DataFrame:
     def share(n: int) -> Column:
         come = cohort + n < fn.when(is_mean, open_from).otherwise(1)
         came = fn.sum(fn.when(come & (kind != facts.TOTAL), fn.col("retained")[n]))
-        return fn.round(100 * came / fn.sum(fn.when(come, people)), 1)
+        return percent(came, fn.sum(fn.when(come, people)))
 
     return (
         retained.withColumn("place", fn.explode(places))

@@ -8,6 +8,7 @@ import structlog
 
 from analytics.reports.connections import open_job
 from analytics.reports.due import zones
+from analytics.reports.retries import Retries, periods_of
 from analytics.reports.schedule import Schedule
 from analytics.reports.settings import Reports
 from analytics.rounds import Rounds
@@ -57,11 +58,14 @@ def run() -> int:
     follower = ControlFollower(kafka, "hubbub-reports")
     tenants = follower.start().tenants
     rounds = Rounds(_ROUND, "what it logged says why; run `hubbub report` by hand to see it")
+    clock = SystemClock()
+    retries = Retries(settings.check_seconds, clock)
     waiting = Waiting(Progress(settings.check_seconds + _LATE_SECONDS))
 
     health = Health("reports")
     health.add("control", lambda: Check(follower.following, "" if follower.following else "is not followed"))
     health.add("rounds", rounds)
+    health.add("retries", retries)
     health.add("looks", waiting)
     health.report_lag(lambda: waiting.periods)
     with open_job(kafka, cassandra, _not_here) as (job, runs):
@@ -70,16 +74,17 @@ def run() -> int:
         try:
             while not stopping.is_set():
                 try:
-                    plans = list(schedule.plans(zones(tenants), SystemClock().now()))
+                    plans = list(schedule.plans(zones(tenants), clock.now()))
                 except PreconditionError as error:
                     log.warning("report.not_planned", error=str(error))
                     stopping.wait(_RETRY_SECONDS)
                     continue
                 waiting.looked.beat()
-                waiting.periods = sum(len(task.tenants) for plan in plans for task in plan.tasks)
-                if waiting.periods:
+                periods = periods_of(plans)
+                if retries.is_due(periods):
                     log.info("report.due", **{plan.report.name: len(plan.tasks) for plan in plans})
-                    rounds.run(stopping)
+                    waiting.periods = len(periods)
+                    retries.ended(periods, rounds.run(stopping))
                     waiting.looked.beat()
                     waiting.periods = 0
                 stopping.wait(settings.check_seconds)

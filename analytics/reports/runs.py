@@ -1,7 +1,7 @@
 """What was made and what is to be made: a run that did not finish is begun again, a finished one is left alone.
 
 A report is made again when the archive has more of its day, when something took away a message of that day, when its
-day has become final since, or when somebody asks.
+day has become final since or is another part of time, as the tenant's time zone is another, or when somebody asks.
 """
 
 import hashlib
@@ -78,6 +78,8 @@ def reason(run: Run | None, extent: Extent, *, final: bool, removed: bool, again
         return "unfinished"
     if again:
         return "asked"
+    if run.extent.timezone and run.extent.timezone != extent.timezone:
+        return "zone"
     if run.extent.rows != extent.rows:
         return "changed"
     if removed:

@@ -20,10 +20,9 @@ from analytics.reports.snapshot import IN_FLIGHT
 from analytics.reports.spans import Span
 from infra.contracts.reports import Extent
 
-#: What reports are counted from.
-TABLES: Final = tuple({table.name: table for report in REPORTS.values() for table in report.tables}.values())
-#: Corrections first: they are promised within minutes, and the others may take as many.
-_IN_TURN: Final = tuple(sorted(REPORTS.values(), key=lambda report: not report.corrects))
+#: Corrections are promised within minutes, and come before the others, which may take as many.
+CORRECTIONS: Final = tuple(report for report in REPORTS.values() if report.corrects)
+OTHERS: Final = tuple(report for report in REPORTS.values() if not report.corrects)
 #: Zones are up to 14 hours ahead of UTC: today somewhere is at most a day from today in UTC.
 _AHEAD: Final = timedelta(days=1)
 #: The longest period there is.
@@ -38,13 +37,15 @@ class Schedule:
     runs: Runs
     days: int
 
-    def plans(self, tenants: Mapping[str, ZoneInfo], now: datetime) -> Iterator[Plan]:
-        """What is due of each report, made from the archive as it is now. Raises as `Job.look` and `Runs` do."""
-        view = self.job.look(TABLES)
+    def plans(
+        self, tenants: Mapping[str, ZoneInfo], now: datetime, reports: Sequence[Report] = (*CORRECTIONS, *OTHERS)
+    ) -> Iterator[Plan]:
+        """What is due of each of these, made from the archive as it is now. Raises as `Job.look` and `Runs` do."""
+        view = self.job.look(list({table.name: table for report in reports for table in report.tables}.values()))
         first, last = now.date() - timedelta(days=self.days), now.date() + _AHEAD
         marks = {tenant: _recent(self.runs.marks(tenant), now - timedelta(days=self.days)) for tenant in tenants}
         runs = {tenant: self._runs(tenant, first, last, marks[tenant]) for tenant in tenants}
-        for report in _IN_TURN:
+        for report in reports:
             before: dict[tuple[str, date], Run] = {}
             found = []
             for tenant, zone in tenants.items():

@@ -16,6 +16,7 @@ from pyspark.sql import functions as fn
 
 from analytics.reports import facts
 from analytics.reports.report import Report, Shape
+from analytics.reports.shares import percentile
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS
@@ -118,8 +119,8 @@ def sessions(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Da
         .agg(
             fn.count("*").alias("sessions"),
             fn.count_distinct("author").alias("people"),
-            fn.round(fn.percentile("seconds", 0.5), 1).alias("median"),
-            fn.round(fn.percentile("seconds", 0.9), 1).alias("p90"),
+            percentile("seconds", 0.5).alias("median"),
+            percentile("seconds", 0.9).alias("p90"),
             fn.round(fn.sum("engaged") / _SECOND, 1).alias("engaged"),
         )
         .withColumn("engaged_per_person", fn.when(whole, fn.round(of_one, 1)))

@@ -51,6 +51,7 @@ class Snapshot:
         return Extent(
             versions={name: self.versions[name] for name in names},
             rows={name: sum(n for day, n in self._rows[name].items() if first <= day <= last) for name in names},
+            timezone=span.zone.key,
         )
 
     def archived(self, kafka: Kafka) -> dict[Partition, int | None]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from analytics.reports import facts
 from analytics.reports.backfill import GRAIN, METRIC
+from analytics.reports.coverage import final_until
 from analytics.reports.runs import Runs
 from analytics.reports.spans import Span
 from infra.contracts import tables
@@ -16,7 +17,7 @@ from infra.contracts.events import from_ms
 from infra.contracts.metrics import COUNTS, MEASURES, METRICS, TENANT_SCOPE, channel_scope
 from infra.contracts.records import Point
 from infra.contracts.tables import MEASURE_COLUMNS
-from infra.contracts.windows import BY_NAME, DAY, GRAINS, MINUTE, WATERMARK_DELAY, Grain
+from infra.contracts.windows import BY_NAME, DAY, GRAINS, MINUTE, Grain
 from infra.runtime.clock import Clock
 
 STREAM: Final = "stream"
@@ -101,7 +102,7 @@ class Corrections:
         """
         summaries: dict[str, _Summary] = defaultdict(_Summary)
         seen = set()
-        over = as_of - WATERMARK_DELAY
+        over = final_until(as_of)
         for (tenant, scope), group in groupby(rows, lambda row: (row["tenant"], row["scope"])):
             seen.add((tenant, scope))
             self._scope(summaries[tenant], tenant, scope, group, span, over)

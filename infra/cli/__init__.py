@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import access, archive, data, ledger, letters, report, review, rules, schema, stack, tenants
+from infra.cli import access, archive, data, ledger, letters, report, review, rules, schema, stack, tenants, trials
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(access.app)
 app.add_typer(tenants.app)
 data.register(app)
 app.add_typer(letters.app)
+trials.register(rules.app)
 app.add_typer(rules.app)
 review.register(app)
 ledger.register(app)

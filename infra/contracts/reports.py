@@ -71,11 +71,13 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """How much of the archive a report is made from: kept with its run, and in no document, as rows are every tenant's.
 
     `versions` by table; `rows` by table, in the UTC days that the period touches: while they are the same nothing was
-    added to them, however often files were put together.
+    added to them, however often files were put together. `timezone` says whose days those were; runs of before it was
+    kept have none.
     """
 
     versions: Mapping[str, int]
     rows: Mapping[str, int]
+    timezone: str = ""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

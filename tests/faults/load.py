@@ -22,6 +22,9 @@ Outcome = Literal["accepted", "duplicate", "refused", "unknown"]
 
 _PAUSE: Final = 0.2
 _CHANNELS: Final = 8
+#: What the built-in rules stop, and what becomes of it: so many of the texts end with one of these.
+STOPPED: Final[dict[str, Literal["held", "blocked"]]] = {"double your bitcoin": "held", "drink bleach": "blocked"}
+_STOPPED_SHARE: Final = 0.05
 _WORDS: Final = ("quick", "brown", "foxes", "jump", "over", "lazy", "dogs", "and", "tell", "nobody")
 
 
@@ -131,8 +134,7 @@ class Load:
                     events.append(change("reaction.added", *rng.choice(sent), by=sender, time=time, reaction="+1"))
                     continue
                 seqs[pair] += 1
-                text = f"{seqs[pair]} " + " ".join(rng.choices(_WORDS, k=8))
-                events.append(message(sender, channel, text, time))
+                events.append(message(sender, channel, text_of(rng, seqs[pair]), time))
             yield events
             sent += [(e["id"], e["channel_id"]) for e in events if e["type"] == "message.sent"]
             del sent[:-500]
@@ -198,6 +200,17 @@ def change(
 ) -> dict[str, Any]:
     """An edit, a deletion or a reaction to a message."""
     return _event(kind, channel, by, time) | {"message_id": message_id} | fields
+
+
+def text_of(rng: random.Random, seq: int) -> str:
+    """A text that begins with a number; a share of them is stopped by the built-in rules."""
+    stopped = rng.choice(list(STOPPED)) if rng.random() < _STOPPED_SHARE else ""
+    return f"{seq} {' '.join(rng.choices(_WORDS, k=8))} {stopped}".rstrip()
+
+
+def outcome_of(text: str | None) -> Literal["events", "held", "blocked"]:
+    """What becomes of an event with this text, if it is accepted."""
+    return next((outcome for words, outcome in STOPPED.items() if (text or "").endswith(words)), "events")
 
 
 def seq_of(text: str | None) -> int | None:

@@ -10,7 +10,7 @@ from infra.contracts.tables import METRICS_QUERY
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import connect
 from infra.runtime.settings import Cassandra, Kafka
-from tests.faults.load import Ledger, seq_of
+from tests.faults.load import Ledger, outcome_of, seq_of
 from tests.faults.subscriber import Subscriber
 from tests.system import audit
 from tests.system.audit import Claim, Log, Since
@@ -46,9 +46,13 @@ def judge(
         # The count is of all tenants: the canary's may be late, too.
         sinks.append(late_counted(audit.read_log(kafka, since), late_events(cassandra) - late_before))
     sinks.append(buried(log, dead_letters))
-    return [lost(log, ledger, tenant), *sinks, in_order(log, ledger, tenant), payload(log, ledger, tenant)] + [
-        claim for subscriber in subscribers for claim in shown(log, subscriber)
-    ]
+    return [
+        lost(log, ledger, tenant),
+        stopped(log, ledger, tenant),
+        *sinks,
+        in_order(log, ledger, tenant),
+        payload(log, ledger, tenant),
+    ] + [claim for subscriber in subscribers for claim in shown(log, subscriber)]
 
 
 def lost(log: Log, ledger: Ledger, tenant: str) -> Claim:
@@ -66,6 +70,19 @@ def lost(log: Log, ledger: Ledger, tenant: str) -> Claim:
         if key[1] not in ledger.lines:
             claim.wrong.append(f"nobody sent it: {key}")
     claim.figure = ", ".join(f"{name} {count:,}" for name, count in sorted(told.items()))
+    return claim
+
+
+def stopped(log: Log, ledger: Ledger, tenant: str) -> Claim:
+    """I1: what the rules stop is held or blocked, and nothing else is."""
+    claim = Claim("I1 what rules stop is stopped")
+    there: Counter[str] = Counter()
+    for line in ledger.lines.values():
+        expected, found = outcome_of(line.text), log.outcome.get((tenant, line.id), set())
+        there.update(found)
+        if found and found != {expected}:
+            claim.wrong.append(f"{line.id}: {sorted(found)}, and not {expected}")
+    claim.figure = ", ".join(f"{there[name]:,} {name}" for name in ("events", "held", "blocked"))
     return claim
 
 

@@ -57,6 +57,8 @@ class Stack:
             "PYTHONPATH": str(_HOOKS),
             # Kills meet a commit often, and a row need not wait a minute for its last one.
             "HUBBUB_ARCHIVE_COMMIT_SECONDS": "1",
+            # Nor half a minute for the next look at what is due.
+            "HUBBUB_REPORTS_CHECK_SECONDS": "5",
         }
         self.ingest_url = self.api_url = ""
         self.kafka = Kafka()

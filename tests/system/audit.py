@@ -48,10 +48,12 @@ class Log:
     first: dict[Id, Event] = field(default_factory=dict)
     #: The first copy that was not late; an event may come again and be stamped by another clock.
     timely: dict[Id, Event] = field(default_factory=dict)
-    #: Records in `events` that were late.
+    #: Records in `events` and `held` that were late.
     late: int = 0
     backfilled: dict[Id, Event] = field(default_factory=dict)
     held: dict[Id, Held] = field(default_factory=dict)
+    #: Of those that a rule stopped, as `timely`.
+    timely_held: dict[Id, Held] = field(default_factory=dict)
     #: Records in `held` by event.
     held_copies: Counter[Id] = field(default_factory=Counter)
     #: What moderators decided, by id.
@@ -124,7 +126,7 @@ def read_log(kafka: Kafka, since: Since | None = None, tenant: str | None = None
         if tenant not in (None, event.tenant):
             continue
         log.outcome[event.tenant or "", event.id].add("signals")
-    for _, value, _ in records(kafka, topics.HELD, since):
+    for _, value, appended_at in records(kafka, topics.HELD, since):
         try:
             held = msgspec.json.decode(value, type=Held)
         except msgspec.ValidationError:
@@ -136,6 +138,10 @@ def read_log(kafka: Kafka, since: Since | None = None, tenant: str | None = None
             continue
         key = (held.event.tenant or "", held.event.id)
         log.held.setdefault(key, held)
+        if appended_at - held.event.time > LATE:
+            log.late += 1
+        else:
+            log.timely_held.setdefault(key, held)
         log.held_copies[key] += 1
         log.outcome[key].add("held" if held.verdict.action == "hold" else "blocked")
     for record, value, _ in records(kafka, topics.ACCOUNTING, since):
@@ -268,7 +274,7 @@ def metrics_exact(log: Log, database: Database, only: str | None = None) -> Clai
     recount: Counter[tuple[str, str, datetime, str]] = Counter()
     counts = [m for m in metrics.MEASURES if m.kind == "count"]
     judged = [(e, "events") for e in log.timely.values()]
-    judged += [(h.event, "held" if h.verdict.action == "hold" else "blocked") for h in log.held.values()]
+    judged += [(h.event, "held" if h.verdict.action == "hold" else "blocked") for h in log.timely_held.values()]
     for event, outcome in judged:
         if event.is_bot:
             continue

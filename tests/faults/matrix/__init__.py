@@ -1,6 +1,6 @@
 """The fault matrix: every row that is played on a whole Hubbub, by its number, and the quick run."""
 
-from tests.faults.matrix import archive, cassandra, kafka, live, spark, stream
+from tests.faults.matrix import archive, cassandra, kafka, live, reports, spark, stream
 from tests.faults.row import Row
 from tests.faults.scene import Scene
 
@@ -27,6 +27,7 @@ def each_once(scene: Scene) -> None:
         scene.kill_at(point)
     scene.kill_soon("api", 0, 1)  # two at once
     scene.kill_at("analytics.after_store")
+    scene.kill("reports")
     scene.kill("kafka")
     scene.freeze("cassandra", 5)
 
@@ -38,6 +39,7 @@ ROWS = (
     *cassandra.ROWS,
     *spark.ROWS,
     *archive.ROWS,
+    *reports.ROWS,
     *live.ROWS,
     Row(number=48, what="kill -9 everything at once, 20 times", body=everything_killed),
 )

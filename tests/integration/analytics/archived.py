@@ -12,12 +12,14 @@ import msgspec
 from arro3.core import Table
 from deltalake import write_deltalake
 
-from analytics.archive.rows import arrow_batch
+from analytics.archive.rows import arrow_batch, read_row
+from analytics.archive.table import open_table
 from analytics.reports.spans import Span
 from infra.contracts import archive
 from infra.contracts.archive import ArchiveTable
 from infra.contracts.events import Event, to_ms
-from infra.contracts.records import Action
+from infra.contracts.records import Action, Judged
+from infra.runtime.settings import Archive, Runtime
 
 #: An event and what became of it: `events`, `held` or `blocked`.
 Fact = tuple[Event, str]
@@ -95,7 +97,9 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
     return facts
 
 
-def write(root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = None) -> None:
+def write(
+    root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = None, judged: Iterable[Judged] = ()
+) -> None:
     """Append to the archive's tables. `rules` are those that touched events which were not stopped, by id."""
     facts = list(facts)
     for table in (archive.EVENTS, archive.HELD):
@@ -104,9 +108,17 @@ def write(root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = N
             for event, outcome in facts
             if (outcome == "events") == (table is archive.EVENTS)
         ]
-        batches = [arrow_batch(table, rows)] if rows else []
-        if batches:
-            write_deltalake(f"{root}/{table.name}", Table.from_batches(batches), mode="append", partition_by=["day"])
+        _append(root, table, rows)
+    # As the archive role leaves it where no rule has found anything.
+    open_table(archive.VERDICTS, Archive(location=str(root)), Runtime())
+    noted = [read_row(archive.VERDICTS, msgspec.json.encode(verdict), []) for verdict in judged]
+    _append(root, archive.VERDICTS, [row for row in noted if row is not None])
+
+
+def _append(root: Path, table: ArchiveTable, rows: Sequence[tuple[Any, ...]]) -> None:
+    if rows:
+        batches = [arrow_batch(table, rows)]
+        write_deltalake(f"{root}/{table.name}", Table.from_batches(batches), mode="append", partition_by=["day"])
 
 
 def _row(table: ArchiveTable, event: Event, outcome: str, rule: str | None) -> tuple[Any, ...]:

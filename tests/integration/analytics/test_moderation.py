@@ -8,6 +8,7 @@ from statistics import median, quantiles
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
@@ -15,6 +16,7 @@ from analytics.reports import trail
 from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot
 from analytics.reports.spans import Span
+from infra.contracts.records import Action, Judged, Verdict
 from tests.integration.analytics.archived import Fact, fact, write
 from tests.integration.analytics.places import Place, sections_of
 
@@ -37,6 +39,21 @@ def said(number: int, hours: float, outcome: str = "events", channel: str = "gen
     """A message so many hours after Monday's midnight, received as it was sent."""
     moment = MONDAY + hours * HOUR
     return fact(number, moment, outcome, **{"channel_id": channel, "received_at": moment, **more})
+
+
+def noted(about: Fact, action: Action, rule: str = "new", version: int = 1, *, shadow: bool = True) -> Judged:
+    """What a rule found in an event; in shadow it did nothing about it."""
+    event, _ = about
+    assert event.received_at is not None
+    verdict = Verdict(action=action, rule=rule, version=version, reason="listed", shadow=shadow)
+    return Judged(
+        tenant=event.tenant or "",
+        event_id=event.id,
+        channel_id=event.channel_id,
+        received_at=event.received_at,
+        verdict=verdict,
+        applied=not shadow,
+    )
 
 
 def blocked(number: int, hours: float, message: str) -> Fact:
@@ -72,7 +89,18 @@ def test_a_week_worked_out_by_hand(place: Place, delta: SparkSession) -> None:
         blocked(24, 300, "e11"),
     ]
     rules = {"e13": "swearing@3,links@1", "e14": "swearing@3", **dict.fromkeys(("e1", "e6", "e7"), "block-list@1")}
-    write(place.root, [*stopped, *shown], rules)
+    by_id = {event.id: (event, outcome) for event, outcome in [*shown, *stopped]}
+    judged = [
+        # What a moderator took down, what other rules held and a moderator rejected or released, and what stood.
+        *(noted(by_id[about], Action.HOLD) for about in ("e11", "e2", "e1", "e10", "e10")),
+        noted(by_id["e5"], Action.BLOCK, "harsh", 2),
+        noted(by_id["e13"], Action.MASK, "links", 2),
+        # A bot's, imported, of the weeks beside, of another tenant, of an event that is no message, and not in shadow.
+        *(noted(by_id[about], Action.HOLD) for about in ("e9", "e14", "e15", "e16", "e17")),
+        msgspec.structs.replace(noted(by_id["e10"], Action.BLOCK), tenant="other"),
+        noted(by_id["e13"], Action.MASK, "swearing", 3, shadow=False),
+    ]
+    write(place.root, [*stopped, *shown], rules, judged)
     rows: list[trail.Decided] = [
         ("acme", "e1", "release", MONDAY + HOUR + 10 * MINUTE, "ada"),
         ("acme", "e2", "reject", MONDAY + 2.5 * HOUR, "ada"),
@@ -106,6 +134,12 @@ def test_a_week_worked_out_by_hand(place: Place, delta: SparkSession) -> None:
         "swearing@3": [0, 0, 1, 0],
         "links@1": [0, 0, 1, 0],
     }
+    names = ("would_hold", "would_block", "would_mask", "flagged", "taken_down", "released", "flagged_percent")
+    assert [[row["rule"], *(row[n] for n in names)] for row in sections["shadows"]] == [
+        ["harsh@2", 0, 1, 0, 1, 0, 0, 100.0],
+        ["new@1", 4, 0, 0, 3, 1, 1, 75.0],
+        ["links@2", 0, 0, 1, 0, 0, 0, 0.0],
+    ]
     assert {
         row["moderator"]: [row[n] for n in ("decisions", "released", "rejected", "taken_down", "median")]
         for row in sections["moderators"]
@@ -119,13 +153,14 @@ def test_a_week_worked_out_by_hand(place: Place, delta: SparkSession) -> None:
     assert [row["flagged"] for row in sections["days"]] == [4, 5, 0, 0, 0, 0, 0]
 
 
-def chats(seed: int) -> tuple[list[Fact], dict[str, str], list[trail.Decided]]:
+def chats(seed: int) -> tuple[list[Fact], dict[str, str], list[trail.Decided], list[Judged]]:
     """Three weeks of messages, some stopped, some of those decided about, and of shown ones some taken down; the rules
-    that touched what was shown, and the decisions."""
+    that touched what was shown, the decisions, and what rules in shadow found."""
     random = Random(seed)
     facts: list[Fact] = []
     rules: dict[str, str] = {}
     rows: list[trail.Decided] = []
+    judged: list[Judged] = []
     for number in range(2_500):
         moment = random.uniform(-7 * 24, 14 * 24)
         tenant, who = random.choice(("acme", "other")), f"u{random.randrange(30)}"
@@ -136,6 +171,9 @@ def chats(seed: int) -> tuple[list[Fact], dict[str, str], list[trail.Decided]]:
         facts.append(found)
         if outcome == "events" and random.random() < 0.3:
             rules[found[0].id] = random.choice(("a@1", "a@1,b@2"))
+        for rule, action in (("new", Action.HOLD), ("harsh", Action.BLOCK), ("links", Action.MASK)):
+            if random.random() < 0.1:
+                judged += [noted(found, action, rule)] * random.randrange(1, 3)
         if random.random() < 0.04:
             again: dict[str, Any] = {**fields, "received_at": MONDAY + (moment + 0.1) * HOUR}
             facts.append(said(number, moment + 0.05, outcome, "copy", **again))
@@ -160,13 +198,13 @@ def chats(seed: int) -> tuple[list[Fact], dict[str, str], list[trail.Decided]]:
             if random.random() < 0.95:
                 rows.append((tenant, about, one, decided_at + n * HOUR, random.choice(("ada", "ben", "cy"))))
     random.shuffle(facts)
-    return facts, rules, rows
+    return facts, rules, rows, judged
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 def test_moderation_is_what_a_recount_finds(place: Place, delta: SparkSession, zone: str) -> None:
-    facts, rules, rows = chats(seed=4)
-    write(place.root, facts, rules)
+    facts, rules, rows, judged = chats(seed=4)
+    write(place.root, facts, rules, judged)
     span = of_week(zone)
     document = place.document("moderation", span, more=decided(delta, rows))
     figures, sections = document.figures, sections_of(document)
@@ -183,6 +221,7 @@ def test_moderation_is_what_a_recount_finds(place: Place, delta: SparkSession, z
             decisions[about].append((at, verb, who))
     counted: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     took: dict[tuple[str, str], list[float]] = defaultdict(list)
+    in_shadow = {(verdict.event_id, verdict.verdict.rule) for verdict in judged if verdict.tenant == "acme"}
     waiting = set()
     for event, outcome in first.values():
         is_message = event.type == "message.sent" and not event.is_bot and span.start <= event.time < span.end
@@ -205,6 +244,7 @@ def test_moderation_is_what_a_recount_finds(place: Place, delta: SparkSession, z
         named = [who for _, verb, who in made if (verb == "release") == released] if released or hidden else []
         places = [("", ""), ("channel", event.channel_id or "")]
         places += [("moderator", named[0])] if named else []
+        places += [("shadow", rule) for about, rule in in_shadow if about == event.id]
         if found["waiting"]:
             waiting.add(event.id)
         for key in places:
@@ -231,6 +271,15 @@ def test_moderation_is_what_a_recount_finds(place: Place, delta: SparkSession, z
         assert row["decisions"] == expected["released"] + expected["rejected"] + expected["taken_down"]
         assert row["median"] == pytest.approx(median(took["moderator", who]), abs=0.06)
     assert {row["event"] for row in sections["waiting"]} == waiting
+    assert {row["rule"] for row in sections["shadows"]} == {"new@1", "harsh@1", "links@1"}
+    for row in sections["shadows"]:
+        expected = counted["shadow", row["rule"].removesuffix("@1")]
+        would = {"new@1": "would_hold", "harsh@1": "would_block", "links@1": "would_mask"}[row["rule"]]
+        assert row[would] == sum(row[n] for n in ("would_hold", "would_block", "would_mask")) == expected["tried"]
+        assert [row[n] for n in ("flagged", "taken_down", "released")] == [
+            expected[n] for n in ("flagged", "taken_down", "released")
+        ]
+        assert row["flagged_percent"] == pytest.approx(100 * expected["flagged"] / expected["tried"], abs=0.051)
     by_rule = {row["rule"]: row for row in sections["rules"]}
     assert set(by_rule) == {"block-list@1", "a@1", "b@2"}
     assert by_rule["block-list@1"]["released"] == figures["released"]
@@ -256,4 +305,4 @@ def test_a_week_without_anything(place: Place, delta: SparkSession) -> None:
     document = place.document("moderation", of_week(), more=decided(delta, []))
     assert {document.figures[name] for name in COUNTS} == {0}
     assert [document.figures[name] for name in ("flagged_percent", "released_percent", "median")] == [None] * 3
-    assert [len(section.rows) for section in document.sections] == [7, 0, 0, 0, 0]
+    assert [len(section.rows) for section in document.sections] == [7, 0, 0, 0, 0, 0]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from analytics.reports import churn, leaving, outcomes
 from analytics.reports.leaving import Bin, Judgement, Model
 from analytics.reports.outcomes import FEATURES, HISTORY, HORIZON, READ, Feature, weeks
+from analytics.reports.pasts import Past
 from analytics.reports.spans import Span
 
 NAMES = [feature.name for feature in FEATURES]
@@ -52,7 +53,7 @@ def test_no_more_is_read_than_is_used_and_no_less():
     ],
 )
 def test_it_abstains_below_what_it_needs(history: int, left: int, stayed: int, why: str | None):
-    assert churn.Past(history=history, people=7, left=left, stayed=stayed).missing == why
+    assert Past(history=history, people=7, left=left, stayed=stayed).missing == why
 
 
 def judgement(auc: float | None, *bins: tuple[int, int, int, int, float]) -> Judgement:

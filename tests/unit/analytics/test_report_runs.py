@@ -59,6 +59,16 @@ def test_a_day_is_counted_again_when_there_is_a_reason(changes: dict[str, Any], 
     assert why(DONE, **changes) == expected
 
 
+def test_a_period_of_another_time_zone_is_another_period():
+    kathmandu, berlin = (msgspec.structs.replace(EXTENT, timezone=zone) for zone in ("Asia/Kathmandu", "Europe/Berlin"))
+    run = msgspec.structs.replace(DONE, extent=kathmandu)
+    assert why(run, kathmandu) is None
+    assert why(run, berlin) == "zone"
+    # What was made before zones were kept is not made again for that.
+    before = msgspec.json.decode(b'{"versions":{"events":7,"held":3},"rows":{"events":100,"held":2}}', type=Extent)
+    assert why(msgspec.structs.replace(DONE, extent=before), berlin) is None
+
+
 def test_an_open_day_is_counted_again_once_it_is_final():
     assert why(msgspec.structs.replace(DONE, final=False)) == "final"
 

@@ -11,7 +11,7 @@ def test_a_round_fails_the_check_until_one_goes_well():
     stopping = threading.Event()
     assert Rounds("this", "look")() == Check(True)
     failing = Rounds("no_such_module", "look at it")
-    failing.run(stopping)
+    assert failing.run(stopping) == 1
     assert failing() == Check(False, "the last round ended with 1: look at it")
     failing.ended(0)
     assert failing().ok
@@ -22,6 +22,6 @@ def test_a_round_is_cut_off_when_the_role_stops():
     forever = Rounds("tests.unit.analytics.forever", "look")
     began = time.monotonic()
     threading.Timer(0.5, stopping.set).start()
-    forever.run(stopping)
+    assert forever.run(stopping) is None
     assert time.monotonic() - began < 30  # it would not end by itself
     assert forever().ok

@@ -1,17 +1,17 @@
 """What is due without anybody asking, and what is left alone."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
-from analytics.reports import schedule
 from analytics.reports.coverage import Coverage
+from analytics.reports.job import View, plan_of
 from analytics.reports.registry import REPORTS
 from analytics.reports.runs import Mark, Run
-from analytics.reports.schedule import due, periods
+from analytics.reports.schedule import CORRECTIONS, OTHERS, due, periods
 from analytics.reports.snapshot import IN_FLIGHT
 from analytics.reports.spans import Span
 from infra.contracts.reports import Extent, State
@@ -102,9 +102,18 @@ def test_windows_of_an_open_day_are_corrected_and_no_report_is_made_of_it():
     assert why("backfill", counted, marks=(mark(changed=decided),), **open_day) is None
 
 
-def test_corrections_come_first():
-    assert schedule._IN_TURN[0] is REPORTS["backfill"]
-    assert {report.name for report in schedule._IN_TURN} == set(REPORTS)
+def test_every_report_is_a_correction_or_another():
+    assert list(CORRECTIONS) == [REPORTS["backfill"]]
+    assert {report.name for report in (*CORRECTIONS, *OTHERS)} == set(REPORTS)
+    assert len(CORRECTIONS) + len(OTHERS) == len(REPORTS)
+
+
+def test_corrections_are_made_newest_first_and_reports_oldest():
+    days = [SPAN, Span(day=DAY + timedelta(days=1), zone=UTC_ZONE), Span(day=DAY - timedelta(days=1), zone=UTC_ZONE)]
+    due = [("acme", span, "changed") for span in days]
+    made = {name: plan_of(REPORTS[name], cast(View, None), {}, due).tasks for name in ("daily", "backfill")}
+    assert [task.span.day.day for task in made["daily"]] == [12, 13, 14]
+    assert [task.span.day.day for task in made["backfill"]] == [14, 13, 12]
 
 
 def test_periods_are_those_of_the_days_and_those_around_marks():

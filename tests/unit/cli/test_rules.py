@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from infra.cli import app, rules
+from infra.cli import app, rules, trials
 from infra.cli.rules import expired
 from infra.contracts.rules import EVERYONE, RuleSet
 from infra.runtime import control
@@ -166,7 +166,7 @@ def test_a_backtest_reads_the_archive_day_by_day(
                 }
 
     archive = SimpleNamespace(ArchiveReader=Reader, Archive=lambda: None)
-    monkeypatch.setattr(rules, "import_module", lambda _: archive)
+    monkeypatch.setattr(trials, "import_module", lambda _: archive)
     file = tmp_path / "rule.json"
     file.write_bytes(msgspec.json.encode(RULE))
     done = run("backtest", file, "--days", "2", "--tenant", "acme", "--json")
@@ -192,7 +192,7 @@ def test_a_backtest_counts_a_released_message_once(
             yield known | {"id": f"in {table.name}", "text": "fine"}
 
     archive = SimpleNamespace(ArchiveReader=Reader, Archive=lambda: None)
-    monkeypatch.setattr(rules, "import_module", lambda _: archive)
+    monkeypatch.setattr(trials, "import_module", lambda _: archive)
     file = file_of(tmp_path, RULE)
     found = msgspec.json.decode(run("backtest", file, "--days", "1", "--json").stdout)
     assert (found["messages"], found["rules"]) == (3, {"x": 1})
@@ -204,7 +204,7 @@ def test_without_an_archive_the_command_says_so(
     def missing(name: str) -> None:
         raise ModuleNotFoundError("No module named 'deltalake'")
 
-    monkeypatch.setattr(rules, "import_module", missing)
+    monkeypatch.setattr(trials, "import_module", missing)
     assert "cannot be read here" in str(run("backtest", file_of(tmp_path, RULE)).exception)
 
 
