@@ -17,8 +17,9 @@ from api.auth import TenantReader
 from api.history.messages import utc
 from api.models.base import refusals
 from api.models.numbers import TrendingBody
-from api.numbers.metrics import Span, read_freshness, read_numbers, read_windows
-from api.numbers.top import RANKINGS, add_up, merged
+from api.numbers.metrics import read_freshness
+from api.numbers.top import RANKINGS, add_up
+from api.numbers.windows import Span, merged, read_numbers, read_windows
 from api.replies import ready
 from api.state import Shared, State
 from infra.contracts import tables
@@ -40,6 +41,7 @@ _GRAVITY: Final = 1.5
 _SHARE: Final = 0.5
 #: So many channels with the most messages are looked at.
 _CANDIDATES: Final = 100
+_MESSAGES: Final = METRICS["messages_sent"]
 _SENT, _REACTIONS, _SKETCH = (
     1 + tables.MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors_sketch")
 )
@@ -135,7 +137,7 @@ async def _trend(state: State, tenant: str, channel: str, end: datetime, elapsed
     back = Span(QUARTER, end - LOOK_BACK * QUARTER.width, end)
     then = Span(QUARTER, end - QUARTERS * QUARTER.width - _WEEK, end - _WEEK)
     found, week_ago = await asyncio.gather(
-        read_windows(state, tenant, scope, back), read_numbers(state, tenant, scope, then)
+        read_windows(state, tenant, scope, back), read_numbers(state, tenant, scope, then, (_MESSAGES,))
     )
     rows = {utc(row[0]): row for row, _ in found}
     quarters = [rows.get(end - n * QUARTER.width) for n in range(1, LOOK_BACK + 1)]
@@ -147,6 +149,6 @@ async def _trend(state: State, tenant: str, channel: str, end: datetime, elapsed
         messages=sum(row[_SENT] or 0 for row in counted),
         # The current quarter is not over.
         hours=max(0.0, lasted * (QUARTER.width / _HOUR) - (1.0 - elapsed)),
-        baseline=sum(number.value(METRICS["messages_sent"]) for number in week_ago) or None,
+        baseline=sum(number.value or 0 for number in week_ago[_MESSAGES.name]) or None,
         elapsed=elapsed,
     )

@@ -1,6 +1,8 @@
-"""The metric registry: every published number, what it means and which measure it is read from.
+"""The metric registry: every published number, what it means and which measures it is made of.
 
-Meanings follow docs/metrics.md. A measure is a column of `metric_windows`; a metric is what people see of it.
+Meanings follow docs/metrics.md. A measure is a column of `metric_windows`; a metric is what people see of it. What is
+declared here is all there is to a measure or a metric: the streaming column, the exact count, the API's catalogue, the
+dashboard's tiles and the documentation are made from it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from infra.contracts.events import (
     REACTION_ADDED,
     RECEIPT_READ,
 )
-from infra.contracts.windows import GRAINS
+from infra.contracts.windows import DAY, GRAINS
 
 #: HyperLogLog precision of every distinct count: 2^12 buckets, standard error 1.04/sqrt(2^12) = 1.6 %.
 SKETCH_LG_K: Final = 12
@@ -50,48 +52,219 @@ MEASURES: Final = (
 )
 COUNTS: Final = tuple(m for m in MEASURES if m.kind == "count")
 DISTINCTS: Final = tuple(m for m in MEASURES if m.kind == "distinct")
+_PEOPLE: Final = frozenset(m.name for m in DISTINCTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a metric reads: some counts of a window added up, or the people of one measure.
+
+    Over several `days` they are the different people of the UTC days that end with the window, which is a day then.
+    """
+
+    measures: tuple[str, ...]
+    days: int = 1
+
+    @property
+    def counts_people(self) -> bool:
+        """Whether it is an estimate, wherever it was not counted from the archive."""
+        return not _PEOPLE.isdisjoint(self.measures)
+
+    def __str__(self) -> str:
+        if self.days > 1:
+            return f"{self.measures[0]} in {self.days} days"
+        return self.measures[0] if len(self.measures) == 1 else f"({' + '.join(self.measures)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One published number. `approximate` metrics carry `SKETCH_ERROR` as their relative standard error."""
+    """One published number: `of`, divided by `per` where there is one. A window with nothing to divide by has none."""
 
     name: str
+    label: str
+    """What it is called where people see it."""
     meaning: str
     unit: str
-    measure: str
-    approximate: bool = False
+    of: Part
+    per: Part | None = None
     scopes: tuple[str, ...] = ("tenant", "channel")
     grains: tuple[str, ...] = tuple(grain.name for grain in GRAINS)
+    tiles: tuple[str, ...] = ()
+    """The grains of which the dashboard shows the current window."""
+    source: Literal["windows"] = "windows"
+    """Where its measures are stored."""
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of."""
+        return (self.of,) if self.per is None else (self.of, self.per)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures it is made of, each once."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.measures))
+
+    @property
+    def measure(self) -> str | None:
+        """The one measure it shows as it is; None where it is made of several, or of several days."""
+        return self.of.measures[0] if self.per is None and len(self.of.measures) == self.of.days == 1 else None
+
+    @property
+    def days(self) -> int:
+        """How many days that end with a window it reads."""
+        return max(part.days for part in self.parts)
+
+    @property
+    def formula(self) -> str:
+        """What it is made of, in words."""
+        return str(self.of) if self.per is None else f"{self.of} / {self.per}"
+
+    @property
+    def error(self) -> float | None:
+        """The relative standard error, as of independent sketches; None for a metric that counts."""
+        sketches = sum(part.counts_people for part in self.parts)
+        return SKETCH_ERROR * sketches**0.5 if sketches else None
+
+    @property
+    def approximate(self) -> bool:
+        """Whether it is an estimate."""
+        return self.error is not None
+
+
+def _measure(name: str) -> Part:
+    return Part(measures=(name,))
+
+
+_TODAY: Final = _measure("active")
+_WEEK: Final = Part(measures=("active",), days=7)
+_MONTH: Final = Part(measures=("active",), days=30)
+_DAYS: Final = (DAY.name,)
 
 METRICS: Final = {
     metric.name: metric
     for metric in (
-        Metric(name="messages_sent", meaning="messages sent by people", unit="messages", measure="sent"),
-        Metric(name="messages_edited", meaning="edits made, at the time of the edit", unit="edits", measure="edited"),
+        Metric(
+            name="messages_sent",
+            label="Messages",
+            meaning="messages sent by people",
+            unit="messages",
+            of=_measure("sent"),
+            tiles=("1d",),
+        ),
+        Metric(
+            name="messages_edited",
+            label="Edits",
+            meaning="edits made, at the time of the edit",
+            unit="edits",
+            of=_measure("edited"),
+        ),
         Metric(
             name="messages_deleted",
+            label="Deletes",
             meaning="deletes made, at the time of the delete",
             unit="deletes",
-            measure="deleted",
+            of=_measure("deleted"),
         ),
-        Metric(name="messages_held", meaning="messages held back for review", unit="messages", measure="held"),
-        Metric(name="messages_blocked", meaning="messages blocked by a rule", unit="messages", measure="blocked"),
-        Metric(name="reactions_added", meaning="reactions added", unit="reactions", measure="reactions"),
+        Metric(
+            name="messages_held",
+            label="Held",
+            meaning="messages held back for review",
+            unit="messages",
+            of=_measure("held"),
+        ),
+        Metric(
+            name="messages_blocked",
+            label="Blocked",
+            meaning="messages blocked by a rule",
+            unit="messages",
+            of=_measure("blocked"),
+        ),
+        Metric(
+            name="reactions_added",
+            label="Reactions",
+            meaning="reactions added",
+            unit="reactions",
+            of=_measure("reactions"),
+            tiles=("1d",),
+        ),
         Metric(
             name="contributors",
+            label="Contributors",
             meaning="distinct people who sent at least one message",
             unit="people",
-            measure="contributors",
-            approximate=True,
+            of=_measure("contributors"),
+            tiles=("1d",),
         ),
         Metric(
             name="active_users",
+            label="Active",
             meaning="distinct people who sent, edited, reacted, read or joined",
             unit="people",
-            measure="active",
-            approximate=True,
+            of=_measure("active"),
+            tiles=("1d", "1h"),
+        ),
+        Metric(
+            name="messages_per_sender",
+            label="Messages per sender",
+            meaning="messages sent, divided by the people who sent them",
+            unit="messages",
+            of=_measure("sent"),
+            per=_measure("contributors"),
+            tiles=("1d",),
+        ),
+        Metric(
+            name="reaction_rate",
+            label="Reactions per message",
+            meaning="reactions added, divided by the messages sent",
+            unit="ratio",
+            of=_measure("reactions"),
+            per=_measure("sent"),
+            tiles=("1d",),
+        ),
+        Metric(
+            name="flagged_rate",
+            label="Flagged",
+            meaning="held or blocked, as a share of the messages and edits that people tried to send",
+            unit="share",
+            of=Part(measures=("held", "blocked")),
+            per=Part(measures=("sent", "edited", "held", "blocked")),
+            tiles=("1d",),
+        ),
+        Metric(
+            name="dau",
+            label="DAU",
+            meaning="people active on the day",
+            unit="people",
+            of=_TODAY,
+            grains=_DAYS,
+        ),
+        Metric(
+            name="wau",
+            label="WAU",
+            meaning=f"people active in the {_WEEK.days} days that end with it",
+            unit="people",
+            of=_WEEK,
+            grains=_DAYS,
+            tiles=_DAYS,
+        ),
+        Metric(
+            name="mau",
+            label="MAU",
+            meaning=f"people active in the {_MONTH.days} days that end with it",
+            unit="people",
+            of=_MONTH,
+            grains=_DAYS,
+            tiles=_DAYS,
+        ),
+        Metric(
+            name="stickiness",
+            label="Stickiness",
+            meaning="DAU / MAU: how many of a month's people came on the day",
+            unit="share",
+            of=_TODAY,
+            per=_MONTH,
+            grains=_DAYS,
+            tiles=_DAYS,
         ),
     )
 }
