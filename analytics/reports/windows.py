@@ -63,10 +63,10 @@ class _Summary:
         for grain in GRAINS:
             of_grain = {"windows": self.windows[grain], "corrected": self.corrected[grain]}
             yield {"tenant": tenant, "section": GRAIN, "key": grain.name, "of": len(GRAINS), **of_grain}
-        counted = [metric for metric in METRICS.values() if metric.measure in _COUNTS]
-        for metric in counted:
-            both = {"streamed": self.streamed[metric.measure], "exact": self.exact[metric.measure]}
-            yield {"tenant": tenant, "section": METRIC, "key": metric.name, "of": len(counted), **both}
+        counted = {one.name: one.measure for one in METRICS.values() if one.measure and one.measure in _COUNTS}
+        for name, measure in counted.items():
+            both = {"streamed": self.streamed[measure], "exact": self.exact[measure]}
+            yield {"tenant": tenant, "section": METRIC, "key": name, "of": len(counted), **both}
 
 
 def streamed(runs: Runs, tenants: Iterable[str], span: Span) -> Iterator[Window]:
