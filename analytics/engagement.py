@@ -42,6 +42,9 @@ _EVENT: Final = StructType(
         StructField("channel_id", StringType()),
         StructField("user_id", StringType()),
         StructField("anonymous_id", StringType()),
+        StructField("message_id", StringType()),
+        StructField("thread_id", StringType()),
+        StructField("reply_to", StringType()),
         StructField("is_bot", BooleanType()),
     ]
 )
@@ -56,7 +59,7 @@ _RECORD: Final = StructType(
 
 
 def parsed(records: DataFrame, held_topic: str) -> DataFrame:
-    """The events in records of Kafka: id, type, time, tenant, channel_id, author, is_bot, outcome.
+    """The events in records of Kafka: id, type, time, tenant, channel_id, author, is_bot, is_reply, outcome.
 
     A record that is no event, has no time, or claims a time over an hour after it was appended has a null time: it
     can neither fail the query nor push the watermark, and goes no further than `deduplicated`.
@@ -101,6 +104,7 @@ def parsed(records: DataFrame, held_topic: str) -> DataFrame:
             "channel_id",
             fn.coalesce("user_id", "anonymous_id").alias("author"),
             fn.coalesce("is_bot", fn.lit(False)).alias("is_bot"),
+            is_reply(),
             "outcome",
         )
     )
@@ -151,16 +155,18 @@ def by_minute(events: DataFrame) -> DataFrame:
     )
 
 
+def is_reply() -> Column:
+    """`is_reply`: see `events.Event.is_reply`. Never null."""
+    within = fn.col("thread_id") != fn.coalesce("message_id", "id")
+    return (fn.col("reply_to").isNotNull() | fn.coalesce(within, fn.lit(False))).alias("is_reply")
+
+
 def counts_in(measure: Measure) -> Column:
     """Whether an event counts in this measure. Never null."""
-    return reduce(
-        and_,
-        (
-            ~fn.col("is_bot"),
-            fn.col("outcome") == measure.outcome,
-            fn.col("type").isin(sorted(measure.types)),
-        ),
-    )
+    counted = fn.col("type").isin(sorted(measure.types))
+    if measure.replies:
+        counted |= fn.col("type").isin(sorted(measure.replies)) & fn.col("is_reply")
+    return reduce(and_, (~fn.col("is_bot"), fn.col("outcome") == measure.outcome, counted))
 
 
 def counts_in_any(measures: Iterable[Measure]) -> Column:

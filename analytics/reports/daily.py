@@ -58,6 +58,7 @@ VOLUME: Final = (
     reports.Column(name="leaves", label="Leaves", meaning="people leaving a channel", unit="leaves"),
     published(METRICS["active_users"]),
     published(METRICS["contributors"]),
+    published(METRICS["responders"]),
     reports.Column(
         name="present",
         label="Present",

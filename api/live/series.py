@@ -114,7 +114,7 @@ async def read(state: State, place: Place, metrics: Metrics) -> Reading:
     span = span_of(place.grain, None, None, state.clock.now(), state.settings.max_points)
     # Progress first: what is read after it is at least as new as its watermark claims.
     freshness = await read_freshness(state)
-    found = await read_numbers(state, place.tenant, place.scope, span, metrics)
+    found = await read_numbers(state.database, place.tenant, place.scope, span, metrics)
     numbers = {name: {number.start: number for number in series} for name, series in found.items()}
     return Reading(numbers=numbers, freshness=freshness, start=span.start, end=span.end)
 

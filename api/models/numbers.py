@@ -94,11 +94,13 @@ class TrendBody(Model):
     rank: int
     id: str
     score: float
-    """(posters + reactions + messages / 2) / (hours + 2)^1.5, times factor."""
+    """(posters + responders + messages / 2) / (hours + 2)^1.5, times factor."""
     factor: float
     """How many times as much as in the same hour a week ago, at most four; 1 without a baseline."""
     posters: int
     """Distinct senders, approximate."""
+    responders: int
+    """Distinct people who reacted or replied, approximate."""
     reactions: int
     messages: int
     hours: float

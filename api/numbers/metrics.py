@@ -60,7 +60,7 @@ async def series(
     span = span_of(grain_of(metric, grain), since, until, state.clock.now(), state.settings.max_points)
     # Progress first: what is read after it is at least as new as its watermark claims.
     freshness = await read_freshness(state)
-    found = await read_numbers(state, principal.tenant, scope, span, (metric,))
+    found = await read_numbers(state.database, principal.tenant, scope, span, (metric,))
     numbers = found[metric.name]
     if not numbers and scope != TENANT_SCOPE:
         await _check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))

@@ -95,5 +95,5 @@ def add_up(rows: Iterable[tuple[str, int | None, int | None, Any]]) -> list[tupl
 
 async def _contributors(state: State, tenant: str, channel_id: str, span: Span) -> int:
     """Distinct senders over the windows: they cannot be added up, so their sketches are merged."""
-    rows = await read_windows(state, tenant, channel_scope(channel_id), span)
+    rows = await read_windows(state.database, tenant, channel_scope(channel_id), span)
     return merged(row[_SKETCH] for row, _ in rows)

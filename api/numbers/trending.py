@@ -42,8 +42,8 @@ _SHARE: Final = 0.5
 #: So many channels with the most messages are looked at.
 _CANDIDATES: Final = 100
 _MESSAGES: Final = METRICS["messages_sent"]
-_SENT, _REACTIONS, _SKETCH = (
-    1 + tables.MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors_sketch")
+_SENT, _REACTIONS, _POSTERS, _RESPONDERS = (
+    1 + tables.MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors_sketch", "responders_sketch")
 )
 
 
@@ -52,6 +52,7 @@ class Trend:
     """What a channel's score is made of. `baseline` is its messages in the same hour a week ago, None without any."""
 
     posters: int
+    responders: int
     reactions: int
     messages: int
     hours: float
@@ -70,7 +71,7 @@ class Trend:
         """Interest by age, times how unusual it is. 0 below three posters."""
         if self.posters < LEAST_POSTERS:
             return 0.0
-        interest = self.posters + self.reactions + 0.5 * self.messages
+        interest = self.posters + self.responders + 0.5 * self.messages
         return interest / math.pow(self.hours + 2, _GRAVITY) * self.factor
 
 
@@ -137,14 +138,16 @@ async def _trend(state: State, tenant: str, channel: str, end: datetime, elapsed
     back = Span(QUARTER, end - LOOK_BACK * QUARTER.width, end)
     then = Span(QUARTER, end - QUARTERS * QUARTER.width - _WEEK, end - _WEEK)
     found, week_ago = await asyncio.gather(
-        read_windows(state, tenant, scope, back), read_numbers(state, tenant, scope, then, (_MESSAGES,))
+        read_windows(state.database, tenant, scope, back),
+        read_numbers(state.database, tenant, scope, then, (_MESSAGES,)),
     )
     rows = {utc(row[0]): row for row, _ in found}
     quarters = [rows.get(end - n * QUARTER.width) for n in range(1, LOOK_BACK + 1)]
     counted = [row for row in quarters[:QUARTERS] if row is not None]
     lasted = burst_quarters([row[_SENT] or 0 if row is not None else 0 for row in quarters])
     return Trend(
-        posters=merged(row[_SKETCH] for row in counted),
+        posters=merged(row[_POSTERS] for row in counted),
+        responders=merged(row[_RESPONDERS] for row in counted),
         reactions=sum(row[_REACTIONS] or 0 for row in counted),
         messages=sum(row[_SENT] or 0 for row in counted),
         # The current quarter is not over.

@@ -10,7 +10,7 @@ import datasketches
 
 from api.errors import Refused
 from api.history.messages import utc
-from api.state import State
+from api.history.reading import Reads
 from infra.contracts import tables
 from infra.contracts.metrics import METRICS, SKETCH_LG_K, Metric, Part
 from infra.contracts.tables import Statement
@@ -96,7 +96,7 @@ class _Window:
 
 
 async def read_numbers(
-    state: State, tenant: str, scope: str, span: Span, metrics: Iterable[Metric]
+    database: Reads, tenant: str, scope: str, span: Span, metrics: Iterable[Metric]
 ) -> dict[str, list[Number]]:
     """The numbers of these metrics by their names, in windows of which anything is stored, oldest first."""
     asked = tuple(metrics)
@@ -106,7 +106,9 @@ async def read_numbers(
         statement, columns = tables.WINDOWS, tables.MEASURE_COLUMNS
     wide = Span(span.grain, span.start - (days - 1) * span.grain.width, span.end)
     windows = {}
-    for (moment, *measures, revision, updated_at), source in await read_windows(state, tenant, scope, wide, statement):
+    for (moment, *measures, revision, updated_at), source in await read_windows(
+        database, tenant, scope, wide, statement
+    ):
         start = utc(moment)
         values = dict(zip(columns, measures, strict=True))
         windows[start] = _Window(start, values, revision or 0, utc(updated_at), source == "batch")
@@ -114,13 +116,13 @@ async def read_numbers(
 
 
 async def read_windows(
-    state: State, tenant: str, scope: str, span: Span, statement: Statement = tables.WINDOWS
+    database: Reads, tenant: str, scope: str, span: Span, statement: Statement = tables.WINDOWS
 ) -> list[tuple[tuple[Any, ...], str]]:
     """The rows of the statement in these windows, oldest first, each with its source."""
     wanted = [(period, source) for period in span.periods() for source in _SOURCES]
     found = await asyncio.gather(
         *(
-            state.database.execute(statement, (tenant, scope, span.grain.name, period, source, span.start, span.end))
+            database.execute(statement, (tenant, scope, span.grain.name, period, source, span.start, span.end))
             for period, source in wanted
         )
     )

@@ -120,7 +120,7 @@ export class Numbers {
       return make("li", { title: parts }, make("span", { class: "name" }, entry.id), make("b", {}, figure), meter, make("small", {}, parts));
     });
     const none = trending ? "Nothing out of the ordinary." : "No messages in this window.";
-    const how = trending ? "people, reactions and messages, by age, against a week ago" : "by messages, then reactions";
+    const how = trending ? "people, who responded and messages, by age, against a week ago" : "by messages, then reactions";
     $("top-title").textContent = trending ? "Trending channels" : "Top channels";
     $("ranking").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, none)]));
     $("ranking-foot").replaceChildren(...provenance(found, null, how));
@@ -159,7 +159,7 @@ export class Numbers {
 // What a trending channel's score is made of.
 function trend(entry) {
   const usual = entry.baseline === null ? "nothing to compare with" : `${entry.factor.toFixed(1)} × a week ago`;
-  return `≈${number(entry.posters)} people · ${number(entry.messages)} sent · ${usual}`;
+  return `≈${number(entry.posters)} people · ${number(entry.messages)} sent · ≈${number(entry.responders)} responded · ${usual}`;
 }
 
 // Two short lines: how sure, and how fresh.

@@ -85,10 +85,12 @@ Made from the registry by `python -m infra.cli.reference`.
 
 # Trending
 
-`GET /v1/trending` ranks channels by (posters + reactions + messages / 2) / (hours + 2)^1.5 × factor, and returns each
+`GET /v1/trending` ranks channels by (posters + responders + messages / 2) / (hours + 2)^1.5 × factor, and returns each
 part beside the score. Counted are the current quarter of an hour and the three before it.
 
 - `posters` are distinct people who sent; below {LEAST_POSTERS} a channel is not ranked.
+- `responders` are distinct people who reacted or replied, each once however often; `reactions` says how many there
+  were and is in no score.
 - `hours` is since the burst began. It goes back, at most {LOOK_BACK // 4} hours, as long as each quarter has at least
   half as many messages as the mean of those counted.
 - `factor` is messages an hour against the same hour a week ago, {MOST_FACTOR:.0f} at most; 1 where nothing was counted

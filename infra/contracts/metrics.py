@@ -15,6 +15,7 @@ from infra.contracts.events import (
     MESSAGE_SENT,
     REACTION_ADDED,
     RECEIPT_READ,
+    Event,
 )
 from infra.contracts.windows import DAY, GRAINS
 
@@ -27,14 +28,20 @@ SKETCH_ERROR: Final = 1.04 / (2**SKETCH_LG_K) ** 0.5
 class Measure:
     """One column of a metric window.
 
-    `count` adds up the events of `types` with that `outcome`; `distinct` sketches their authors. Bots never count;
-    what was held or blocked counts only in the measure named for it.
+    `count` adds up the events of `types`, and of `replies` those that answer a message, with that `outcome`; `distinct`
+    sketches their authors. Bots never count; what was held or blocked counts only in the measure named for it.
     """
 
     name: str
     kind: Literal["count", "distinct"]
     types: frozenset[str]
+    replies: frozenset[str] = frozenset()
     outcome: Literal["events", "held", "blocked"] = "events"
+
+    def takes(self, event: Event, outcome: str | None) -> bool:
+        """Whether an event of a person with this outcome counts in it."""
+        counted = event.type in self.types or (event.type in self.replies and event.is_reply)
+        return counted and outcome == self.outcome
 
 
 _ACTIVE = frozenset({MESSAGE_SENT, MESSAGE_EDITED, REACTION_ADDED, RECEIPT_READ, CHANNEL_JOINED})
@@ -49,6 +56,7 @@ MEASURES: Final = (
     Measure(name="reactions", kind="count", types=frozenset({REACTION_ADDED})),
     Measure(name="contributors", kind="distinct", types=_SENT),
     Measure(name="active", kind="distinct", types=_ACTIVE),
+    Measure(name="responders", kind="distinct", types=frozenset({REACTION_ADDED}), replies=_SENT),
 )
 COUNTS: Final = tuple(m for m in MEASURES if m.kind == "count")
 DISTINCTS: Final = tuple(m for m in MEASURES if m.kind == "distinct")
@@ -202,6 +210,13 @@ METRICS: Final = {
             unit="people",
             of=_measure("active"),
             tiles=("1d", "1h"),
+        ),
+        Metric(
+            name="responders",
+            label="Responders",
+            meaning="distinct people who reacted or replied to a message",
+            unit="people",
+            of=_measure("responders"),
         ),
         Metric(
             name="messages_per_sender",

@@ -96,8 +96,6 @@ def test_additive_numbers_are_the_same_and_people_within_the_error(
     with capsys.disabled():
         print(f"\nparity of {len(days)} days, {len(facts):,} events; people within {3 * SKETCH_ERROR:.1%} of a day")
         for name, (count, streamed, exact) in sums.items():
-            if METRICS[name].per:  # a ratio by the day
-                streamed, exact = streamed / count, exact / count
-            print(
-                f"{name:20} {count:4} days  streamed {streamed:11,.7g}  exact {exact:11,.7g}  worst {worst[name]:.2%}"
-            )
+            of = count if METRICS[name].per else 1  # a ratio by the day
+            both = f"streamed {streamed / of:11,.7g}  exact {exact / of:11,.7g}"
+            print(f"{name:20} {count:4.0f} days  {both}  worst {worst[name]:.2%}")

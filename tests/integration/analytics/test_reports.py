@@ -20,7 +20,7 @@ FIRST = datetime(2026, 3, 27, tzinfo=UTC)
 DAY = date(2026, 3, 29)
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 NUMBERS = {"sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"}
-PEOPLE = {"active", "contributors", "present"}
+PEOPLE = {"active", "contributors", "responders", "present"}
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ async def test_the_registry_is_the_contract(client: Client):
     listed = (await client("read").get("/v1/metrics")).json()["metrics"]
     assert [entry["name"] for entry in listed] == list(METRICS)
     assert {entry["name"] for entry in listed if entry["approximate"]} == {
-        *("contributors", "active_users", "messages_per_sender"),
+        *("contributors", "active_users", "responders", "messages_per_sender"),
         *("dau", "wau", "mau", "stickiness"),
     }
     made = {entry["name"]: (entry["measures"], entry["formula"], entry["error"]) for entry in listed}
