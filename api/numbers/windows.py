@@ -105,10 +105,9 @@ async def read_numbers(
     if days > 1:  # people of several days are united from their sketches
         statement, columns = tables.WINDOWS, tables.MEASURE_COLUMNS
     wide = Span(span.grain, span.start - (days - 1) * span.grain.width, span.end)
+    rows = await read_windows(database, tenant, scope, wide, statement)
     windows = {}
-    for (moment, *measures, revision, updated_at), source in await read_windows(
-        database, tenant, scope, wide, statement
-    ):
+    for (moment, *measures, revision, updated_at), source in rows:
         start = utc(moment)
         values = dict(zip(columns, measures, strict=True))
         windows[start] = _Window(start, values, revision or 0, utc(updated_at), source == "batch")
