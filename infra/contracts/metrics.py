@@ -256,7 +256,7 @@ METRICS: Final = {
         Metric(
             name="wau",
             label="WAU",
-            meaning=f"people active in the {_WEEK.days} days that end with it",
+            meaning=f"people active in the {_WEEK.days} days that end with the day",
             unit="people",
             of=_WEEK,
             grains=_DAYS,
@@ -265,7 +265,7 @@ METRICS: Final = {
         Metric(
             name="mau",
             label="MAU",
-            meaning=f"people active in the {_MONTH.days} days that end with it",
+            meaning=f"people active in the {_MONTH.days} days that end with the day",
             unit="people",
             of=_MONTH,
             grains=_DAYS,
