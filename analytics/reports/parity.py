@@ -5,7 +5,7 @@ be off as far as what it is made of may. What a moderator does later the stream 
 down since, and of what was released only what came in time. What is made of several days is compared by its days.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import reduce
 from operator import add
@@ -143,14 +143,15 @@ def _exact(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
 def _compared(exact: DataFrame, streamed: DataFrame) -> DataFrame:
     """(tenant, channel_id, metric): both numbers, their drift and whether it is more than allowed."""
     place = ["tenant", "channel_id"]
-    told = streamed.select(*place, *(fn.col(m.name).alias(_streamed(m.name)) for m in MEASURES))
+    told = streamed.select(*place, *(fn.col(m.name).alias(f"{m.name}_streamed") for m in MEASURES))
     metrics = (
         fn.struct(
             fn.lit(metric.name).alias("metric"),
+            _is_off(metric.parts[-1]).alias("apart"),
             *(
                 number.cast("double").alias(name)
                 for name, number in (
-                    ("streamed", value_of(metric, lambda name: fn.col(_streamed(name)))),
+                    ("streamed", value_of(metric, _streamed)),
                     ("exact", value_of(metric)),
                     ("allowed", _allowed(metric)),
                 )
@@ -164,29 +165,35 @@ def _compared(exact: DataFrame, streamed: DataFrame) -> DataFrame:
         .select(*place, fn.inline(fn.array(*metrics)))
         .where((fn.col("exact") > 0) | (fn.col("streamed") > 0))
         .withColumn("drift", fn.col("streamed") - fn.col("exact"))
-        # A ratio that only one side has anything to divide by has no drift; what it is made of has.
-        .withColumn("is_off", fn.coalesce(fn.abs("drift") > fn.col("allowed") + _ROUNDING, fn.lit(False)))
+        # A ratio that only one side has anything to divide by has no drift; what it is divided by has.
+        .withColumn("is_off", fn.coalesce(fn.abs("drift") > fn.col("allowed") + _ROUNDING, fn.col("apart")))
         .withColumns({name: fn.round(name, 4) for name in ("streamed", "exact", "drift", "allowed")})
     )
 
 
-def _streamed(measure: str) -> str:
-    return f"{measure}_streamed"
+def _streamed(measure: str) -> Column:
+    return fn.col(f"{measure}_streamed")
 
 
 def _allowed(metric: Metric) -> Column:
     """How far the streamed number may be above or below the exact."""
-    of, *per = ((reduce(add, map(fn.col, part.measures)), _error(part)) for part in metric.parts)
-    if not per:
-        return of[1]
+    if metric.per is None:
+        return _error(metric.of)
     # Furthest off when there is as much more of the one and as much less of the other as there may be.
-    least = fn.greatest(per[0][0] - per[0][1], fn.lit(1))
-    return (of[0] + of[1]) / least - value_of(metric)
+    most = _sum(metric.of) + _error(metric.of)
+    return most / fn.greatest(_sum(metric.per) - _error(metric.per), fn.lit(1)) - value_of(metric)
+
+
+def _is_off(part: Part) -> Column:
+    return fn.abs(_sum(part, _streamed) - _sum(part)) > _error(part)
 
 
 def _error(part: Part) -> Column:
-    people = fn.ceil(reduce(add, map(fn.col, part.measures)) * _ERRORS * SKETCH_ERROR)
-    return fn.col(_LATE) + people if part.counts_people else fn.col(_LATE)
+    return fn.col(_LATE) + fn.ceil(_sum(part) * _ERRORS * SKETCH_ERROR) if part.counts_people else fn.col(_LATE)
+
+
+def _sum(part: Part, columns: Callable[[str], Column] = fn.col) -> Column:
+    return reduce(add, map(columns, part.measures))
 
 
 PARITY: Final = Report(

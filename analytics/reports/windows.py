@@ -85,6 +85,7 @@ def streamed(runs: Runs, tenants: Iterable[str], span: Span) -> Iterator[Window]
 class Corrections:
     """Stores what was counted exactly of a UTC day where readers see something else, and publishes it.
 
+    A channel's place in the rankings follows its windows; that of users is only ever streamed.
     `publish` gets each corrected minute of a tenant; it must not block.
     """
 
@@ -116,7 +117,7 @@ class Corrections:
     ) -> None:
         found = {(BY_NAME[row["grain"]], from_ms(row["start_ms"])): row for row in rows}
         stored = {source: self._stored(tenant, scope, source, span) for source in (STREAM, BATCH)}
-        puts, points = [], []
+        puts, members, points = [], [], []
         now = self.clock.now()
         for key in sorted({*found, *stored[STREAM], *stored[BATCH]}):
             grain, start = key
@@ -132,7 +133,11 @@ class Corrections:
             puts.append((*_values(exact), revision, now, *_place(tenant, scope, grain, BATCH, span), start))
             if scope == TENANT_SCOPE and grain is MINUTE:
                 points.append(_point(tenant, start, exact, revision, now))
+            if scope != TENANT_SCOPE and grain is not MINUTE:
+                counted = (exact["sent"], exact["reactions"], exact["contributors"])
+                members.append((*counted, tenant, "channel", grain.name, start, scope.removeprefix(channel_scope(""))))
         self.runs.execute_many(tables.PUT_WINDOW, puts)
+        self.runs.execute_many(tables.PUT_MEMBER, members)
         for point in points:
             self.publish(point)
 
