@@ -120,7 +120,7 @@ CHANNELS: Final = Shape(
     key="channel",
     columns=(
         *("sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"),
-        *("active", "contributors", "present", "messages_per_sender"),
+        *("active", "contributors", "responders", "present", "messages_per_sender"),
     ),
     order=RANKED,
     most=2_000,

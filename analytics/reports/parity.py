@@ -2,7 +2,7 @@
 
 A count has to agree. The stream's number of people is an estimate: within three standard errors it agrees. A ratio may
 be off as far as what it is made of may. What a moderator does later the stream cannot know: it counts what was taken
-down since, and of what was released only what came in time. What is made of several days is compared by its days.
+down since, and of what was released only what came in time. What is made of several windows is compared by its windows.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ STREAMED_SCHEMA: Final = StructType(
     ]
 )
 #: What one window is enough for.
-_COMPARED: Final = tuple(metric for metric in METRICS.values() if metric.days == 1)
+_COMPARED: Final = tuple(metric for metric in METRICS.values() if metric.is_of_window)
 #: Standard errors of a sketch within which it agrees.
 _ERRORS: Final = 3
 #: Two ways to come to one ratio may differ by so much.

@@ -11,7 +11,7 @@ from api.errors import Refused, not_found
 from api.models.base import refusals
 from api.models.numbers import MetricsBody, SeriesBody
 from api.numbers.freshness import Freshness, judge, read_progress
-from api.numbers.windows import Number, read_numbers, span_of
+from api.numbers.windows import Number, most_points, read_numbers, span_of
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables
@@ -57,7 +57,9 @@ async def series(
     if metric is None:
         raise not_found("metric")
     check_scope(principal, metric, scope)
-    span = span_of(grain_of(metric, grain), since, until, state.clock.now(), state.settings.max_points)
+    shown = grain_of(metric, grain)
+    most = most_points(metric, shown, state.settings.max_points)
+    span = span_of(shown, since, until, state.clock.now(), most)
     # Progress first: what is read after it is at least as new as its watermark claims.
     freshness = await read_freshness(state)
     found = await read_numbers(state.database, principal.tenant, scope, span, (metric,))

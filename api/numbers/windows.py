@@ -1,6 +1,7 @@
 """Windows as they are read: the numbers of metrics over a range, each with its revision and how it was counted."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -27,8 +28,11 @@ _SPAN: Final = {
 _SOURCES: Final = ("batch", "stream")
 #: The days that any metric reads before a window.
 _BEFORE: Final = max(metric.days for metric in METRICS.values()) * DAY.width
+#: So many finer windows may be read for each point a query may span.
+_FINER: Final = 10
 #: Decimal places of what was divided.
 _PLACES: Final = 6
+_NOTHING: Final = dict.fromkeys(tables.NUMBER_COLUMNS, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,17 @@ def span_of(grain: Grain, since: datetime | None, until: datetime | None, now: d
         raise Refused(400, "The range is empty: `from` must be before `to`.")
     if points > max_points:
         raise Refused(
-            400, f"The range holds {points} windows of {grain.name}; at most {max_points}. Take a coarser grain."
+            400,
+            f"The range holds {points} windows of {grain.name}; at most {max_points}."
+            " Take a shorter range or a coarser grain.",
         )
     return Span(grain, start, end)
+
+
+def most_points(metric: Metric, grain: Grain, max_points: int) -> int:
+    """How many windows of a metric one query may span: fewer of one that is made of finer windows."""
+    finer = max((grain.width // part.by.width for part in metric.parts if part.by is not None), default=1)
+    return min(max_points, _FINER * max_points // finer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,28 @@ class _Window:
     updated_at: datetime
     exact: bool
 
+    def sum(self, part: Part) -> int:
+        return sum(self.measures[name] or 0 for name in part.measures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The windows of one grain by their start, and the finer ones within by grain."""
+
+    windows: Mapping[datetime, _Window]
+    finer: Mapping[Grain, Mapping[datetime, _Window]]
+    grain: Grain
+
+    def until(self, start: datetime, count: int) -> list[_Window]:
+        """So many windows up to and with this one, the newest first, without those of which nothing is stored."""
+        starts = (start - n * self.grain.width for n in range(count))
+        return [window for at in starts if (window := self.windows.get(at))]
+
+    def within(self, start: datetime, grain: Grain) -> list[_Window]:
+        """The finer windows of this one, all of them."""
+        starts = Span(grain, start, self.grain.end(start)).starts()
+        return [self.finer[grain].get(at) or _Window(at, _NOTHING, 0, at, False) for at in starts]
+
 
 async def read_numbers(
     database: Reads, tenant: str, scope: str, span: Span, metrics: Iterable[Metric]
@@ -101,17 +135,29 @@ async def read_numbers(
     """The numbers of these metrics by their names, in windows of which anything is stored, oldest first."""
     asked = tuple(metrics)
     days = max((metric.days for metric in asked), default=1)
-    statement, columns = tables.NUMBERS, tables.NUMBER_COLUMNS
-    if days > 1:  # people of several days are united from their sketches
-        statement, columns = tables.WINDOWS, tables.MEASURE_COLUMNS
     wide = Span(span.grain, span.start - (days - 1) * span.grain.width, span.end)
-    rows = await read_windows(database, tenant, scope, wide, statement)
+    windows = await _read(database, tenant, scope, wide, sketches=days > 1)
+    finer = {
+        grain: await _read(database, tenant, scope, Span(grain, span.start, span.end))
+        for grain in {part.by for metric in asked for part in metric.parts if part.by is not None}
+    }
+    stored = _Stored(windows, finer, span.grain)
+    return {metric.name: list(_numbers(metric, stored, span)) for metric in asked}
+
+
+async def _read(
+    database: Reads, tenant: str, scope: str, span: Span, *, sketches: bool = False
+) -> dict[datetime, _Window]:
+    statement, columns = tables.NUMBERS, tables.NUMBER_COLUMNS
+    if sketches:  # people of several days are united from theirs
+        statement, columns = tables.WINDOWS, tables.MEASURE_COLUMNS
+    rows = await read_windows(database, tenant, scope, span, statement)
     windows = {}
     for (moment, *measures, revision, updated_at), source in rows:
         start = utc(moment)
         values = dict(zip(columns, measures, strict=True))
         windows[start] = _Window(start, values, revision or 0, utc(updated_at), source == "batch")
-    return {metric.name: list(_numbers(metric, windows, span)) for metric in asked}
+    return windows
 
 
 async def read_windows(
@@ -143,14 +189,13 @@ def merged(sketches: Iterable[bytes | None]) -> int:
     return round(estimate)
 
 
-def _numbers(metric: Metric, windows: Mapping[datetime, _Window], span: Span) -> Iterator[Number]:
-    width = span.grain.width
+def _numbers(metric: Metric, stored: _Stored, span: Span) -> Iterator[Number]:
     for start in span.starts():
-        found = [window for n in range(metric.days) if (window := windows.get(start - n * width))]
+        found = stored.until(start, metric.days)
         if found:
             yield Number(
                 start,
-                _value(metric, start, found),
+                _value(metric, stored, start),
                 sum(window.revision for window in found),
                 max(window.updated_at for window in found),
                 # An estimate of several days is one, however each was counted.
@@ -158,20 +203,32 @@ def _numbers(metric: Metric, windows: Mapping[datetime, _Window], span: Span) ->
             )
 
 
-def _value(metric: Metric, start: datetime, found: list[_Window]) -> int | float | None:
-    number = _part(metric.of, start, found)
+def _value(metric: Metric, stored: _Stored, start: datetime) -> int | float | None:
+    number = _part(metric.of, stored, start)
     if metric.per is None:
         return number
-    of = _part(metric.per, start, found)
+    of = _part(metric.per, stored, start)
     return round(number / of, _PLACES) if of else None
 
 
-def _part(part: Part, start: datetime, found: list[_Window]) -> int:
-    """What a part comes to in the window with this start; `found` are the windows up to it."""
+def _part(part: Part, stored: _Stored, start: datetime) -> float:
+    """What a part comes to in the window with this start."""
+    if part.by is not None:
+        return _picked(part, sorted(window.sum(part) for window in stored.within(start, part.by)))
+    windows = stored.until(start, part.days)
     if part.days == 1:
-        return sum(window.measures[name] or 0 for window in found if window.start == start for name in part.measures)
-    (name,) = part.measures
-    recent = [window for window in found if window.start > start - part.days * DAY.width]
+        return sum(window.sum(part) for window in windows)
     # Nobody is lost by uniting, which the estimates alone do not know.
-    most = max((window.measures[name] or 0 for window in recent), default=0)
-    return max(most, merged(window.measures[f"{name}_sketch"] for window in recent))
+    most = max((window.sum(part) for window in windows), default=0)
+    return max(most, merged(window.measures[f"{part.measures[0]}_sketch"] for window in windows))
+
+
+def _picked(part: Part, numbers: list[int]) -> float:
+    """One of the finer windows, given in order what each comes to."""
+    match part.pick:
+        case "peak":
+            return numbers[-1]
+        case "p95":
+            return numbers[math.ceil(0.95 * len(numbers)) - 1]
+        case "mean":
+            return sum(numbers) / len(numbers)

@@ -17,7 +17,7 @@ from infra.contracts.events import (
     RECEIPT_READ,
     Event,
 )
-from infra.contracts.windows import DAY, GRAINS
+from infra.contracts.windows import DAY, GRAINS, HOUR, MINUTE, Grain
 
 #: HyperLogLog precision of every distinct count: 2^12 buckets, standard error 1.04/sqrt(2^12) = 1.6 %.
 SKETCH_LG_K: Final = 12
@@ -68,10 +68,14 @@ class Part:
     """What a metric reads: some counts of a window added up, or the people of one measure.
 
     Over several `days` they are the different people of the UTC days that end with the window, which is a day then.
+    `by` a finer grain it is one of the finer windows within: the greatest, the one that 95 % do not exceed, or what
+    each would have if all had the same. Those in which nothing happened, or which have not come, are 0.
     """
 
     measures: tuple[str, ...]
     days: int = 1
+    by: Grain | None = None
+    pick: Literal["peak", "p95", "mean"] = "peak"
 
     @property
     def counts_people(self) -> bool:
@@ -79,9 +83,10 @@ class Part:
         return not _PEOPLE.isdisjoint(self.measures)
 
     def __str__(self) -> str:
-        if self.days > 1:
-            return f"{self.measures[0]} in {self.days} days"
-        return self.measures[0] if len(self.measures) == 1 else f"({' + '.join(self.measures)})"
+        added = self.measures[0] if len(self.measures) == 1 else f"({' + '.join(self.measures)})"
+        if self.by is not None:
+            return f"{self.pick} of {added} by {self.by.name}"
+        return f"{added} in {self.days} days" if self.days > 1 else added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +119,13 @@ class Metric:
 
     @property
     def measure(self) -> str | None:
-        """The one measure it shows as it is; None where it is made of several, or of several days."""
-        return self.of.measures[0] if self.per is None and len(self.of.measures) == self.of.days == 1 else None
+        """The one measure it shows as it is; None where it is made of several, or of several windows."""
+        return self.of.measures[0] if self.per is None and len(self.measures) == 1 and self.is_of_window else None
+
+    @property
+    def is_of_window(self) -> bool:
+        """Whether it is made of its own window alone."""
+        return all(part.days == 1 and part.by is None for part in self.parts)
 
     @property
     def days(self) -> int:
@@ -244,6 +254,31 @@ METRICS: Final = {
             of=Part(measures=("held", "blocked")),
             per=Part(measures=("sent", "edited", "held", "blocked")),
             tiles=("1d",),
+        ),
+        Metric(
+            name="peak_messages_per_minute",
+            label="Peak per minute",
+            meaning="messages sent in the hour's busiest minute",
+            unit="messages",
+            of=Part(measures=("sent",), by=MINUTE),
+            grains=(HOUR.name,),
+        ),
+        Metric(
+            name="p95_messages_per_minute",
+            label="95 % of minutes",
+            meaning="messages sent in a minute that 57 of the hour's 60 do not exceed",
+            unit="messages",
+            of=Part(measures=("sent",), by=MINUTE, pick="p95"),
+            grains=(HOUR.name,),
+        ),
+        Metric(
+            name="peak_hour_factor",
+            label="Peak factor",
+            meaning="messages in the busiest hour of the UTC day, by the average over its 24: 1 is flat",
+            unit="ratio",
+            of=Part(measures=("sent",), by=HOUR),
+            per=Part(measures=("sent",), by=HOUR, pick="mean"),
+            grains=_DAYS,
         ),
         Metric(
             name="dau",

@@ -216,6 +216,8 @@ def test_the_stream_counts_it_and_what_it_could_not_know_is_corrected(
     assert shown("messages_per_sender") == {2: 2.0, 3: None, 11: 1.0, 29: 1.5, 31: 1.0}
     assert shown("reaction_rate") == {2: 0.333333, 3: None, 11: 0.0, 29: 0.0, 31: 0.0}
     assert shown("flagged_rate") == {2: 0.125, 3: None, 11: 0.333333, 29: 0.0, 31: 0.0}
+    # Three of six within one hour, two of two, one of three, and the only one.
+    assert shown("peak_hour_factor") == {2: 12.0, 3: None, 11: 24.0, 29: 8.0, 31: 24.0}
     assert shown("dau") == {2: 3, 3: 1, 11: 2, 29: 2, 31: 1}
     # Of the 2nd until the 8th, of the 3rd for a day more, of the 11th until the 17th; then ann and dan, and cem.
     week = {**dict.fromkeys(range(2, 9), 3), 9: 1, **dict.fromkeys(range(11, 18), 2), 29: 2, 30: 2, 31: 3}

@@ -280,7 +280,7 @@ def test_parity_finds_what_the_stream_missed_and_leaves_estimates_their_error(
     mine = {(row["section"], row["key"]): row for row in found if row["tenant"] == "acme"}
     total = mine[facts.TOTAL, ""]
     # Messages, and reactions by message.
-    assert (total["off"], total["compared"]) == (2, len([m for m in METRICS.values() if m.days == 1]))
+    assert (total["off"], total["compared"]) == (2, len([m for m in METRICS.values() if m.is_of_window]))
     sent = mine[parity.METRIC, "messages_sent"]
     assert (sent["drift"], sent["allowed"], sent["exact"]) == (-3, 0, expected["total"][""]["sent"])
     assert (sent["channels"], sent["channels_off"], sent["worst"]) == (

@@ -120,6 +120,27 @@ async def test_rolling_days_unite_people_and_a_quiet_day_has_its_week(client: Cl
     assert (last["start"], last["end"]) == ("2026-03-14T00:00:00Z", "2026-03-15T00:00:00Z")
 
 
+async def test_peaks_are_picked_from_the_finer_windows_of_each(client: Client, database: MemoryDatabase):
+    hour = HOUR.start(NOW) - timedelta(hours=2)
+    for start, sent in ((hour, 20), (hour + HOUR.width, 90)):
+        put(database, start, HOUR, sent=sent, revision=7)
+    # Four minutes of the first hour, of which 5 % are three; in the second it was one.
+    for minute, sent in ((0, 2), (17, 9), (18, 4), (59, 3)):
+        put(database, hour + timedelta(minutes=minute), sent=sent)
+    put(database, hour + timedelta(minutes=17), source="batch", sent=11)
+    put(database, hour + timedelta(minutes=60), sent=90)
+    peaks = (await get(client, metric="peak_messages_per_minute"))["points"]
+    assert [(point["value"], point["revision"]) for point in peaks] == [(11, 7), (90, 7)]
+    assert await values(client, "", "p95_messages_per_minute") == [2]
+    # A day has 24 hours, of which the busiest has 90 of 110.
+    put(database, DAY.start(NOW), DAY, sent=110)
+    assert await values(client, "", "peak_hour_factor") == [round(90 / (110 / 24), 6)]
+    late = f"from={NOW - timedelta(hours=251):%Y-%m-%dT%H:%M:%SZ}"
+    refused = await client("read").get(f"/v1/metrics/peak_messages_per_minute?{late}")
+    assert (refused.status_code, "at most 250" in refused.json()["detail"]) == (400, True)
+    assert (await get(client, f"{late}&grain=1h"))["points"] != []
+
+
 async def test_a_metric_has_its_own_grains(client: Client):
     assert (await get(client, metric="mau"))["grain"] == "1d"
     assert (await get(client, metric="reaction_rate"))["grain"] == "1m"
