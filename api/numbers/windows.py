@@ -28,8 +28,8 @@ _SPAN: Final = {
 _SOURCES: Final = ("batch", "stream")
 #: The days that any metric reads before a window.
 _BEFORE: Final = max(metric.days for metric in METRICS.values()) * DAY.width
-#: So many finer windows may be read for each point a query may span.
-_FINER: Final = 10
+#: For each point that a query may span, so many other windows may be read or united.
+_OTHERS: Final = 10
 #: Decimal places of what was divided.
 _PLACES: Final = 6
 _NOTHING: Final = dict.fromkeys(tables.NUMBER_COLUMNS, 0)
@@ -79,9 +79,9 @@ def span_of(grain: Grain, since: datetime | None, until: datetime | None, now: d
 
 
 def most_points(metric: Metric, grain: Grain, max_points: int) -> int:
-    """How many windows of a metric one query may span: fewer of one that is made of finer windows."""
-    finer = max((grain.width // part.by.width for part in metric.parts if part.by is not None), default=1)
-    return min(max_points, _FINER * max_points // finer)
+    """How many windows of a metric one query may span: fewer of one that is made of several others each."""
+    each = max(grain.width // part.by.width if part.by is not None else part.days for part in metric.parts)
+    return min(max_points, _OTHERS * max_points // each)
 
 
 @dataclass(frozen=True, slots=True)
