@@ -58,7 +58,10 @@ def fixed_by(settings: Analytics, kafka: Kafka) -> Fixed:
         shuffle_partitions=settings.shuffle_partitions,
         topic_prefix=kafka.topic_prefix,
         watermark_seconds=int(WATERMARK_DELAY.total_seconds()),
-        measures=[f"{m.name} {m.kind} {m.outcome} {' '.join(sorted(m.types))} {SKETCH_LG_K}" for m in MEASURES],
+        measures=[
+            f"{m.name} {m.kind} {m.outcome} {' '.join(sorted(m.types))} ({' '.join(sorted(m.replies))}) {SKETCH_LG_K}"
+            for m in MEASURES
+        ],
     )
 
 

@@ -6,8 +6,9 @@ Heartbeats pass the watermark and the deduplication, since they move the waterma
 the metric registry, so a measure is added in one place.
 """
 
+from collections.abc import Callable, Iterable
 from functools import reduce
-from operator import and_, or_
+from operator import add, and_, or_
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -22,6 +23,7 @@ from infra.contracts.metrics import (
     SKETCH_LG_K,
     TENANT_SCOPE,
     Measure,
+    Metric,
     channel_scope,
     user_scope,
 )
@@ -40,6 +42,9 @@ _EVENT: Final = StructType(
         StructField("channel_id", StringType()),
         StructField("user_id", StringType()),
         StructField("anonymous_id", StringType()),
+        StructField("message_id", StringType()),
+        StructField("thread_id", StringType()),
+        StructField("reply_to", StringType()),
         StructField("is_bot", BooleanType()),
     ]
 )
@@ -54,7 +59,7 @@ _RECORD: Final = StructType(
 
 
 def parsed(records: DataFrame, held_topic: str) -> DataFrame:
-    """The events in records of Kafka: id, type, time, tenant, channel_id, author, is_bot, outcome.
+    """The events in records of Kafka: id, type, time, tenant, channel_id, author, is_bot, is_reply, outcome.
 
     A record that is no event, has no time, or claims a time over an hour after it was appended has a null time: it
     can neither fail the query nor push the watermark, and goes no further than `deduplicated`.
@@ -99,6 +104,7 @@ def parsed(records: DataFrame, held_topic: str) -> DataFrame:
             "channel_id",
             fn.coalesce("user_id", "anonymous_id").alias("author"),
             fn.coalesce("is_bot", fn.lit(False)).alias("is_bot"),
+            is_reply(),
             "outcome",
         )
     )
@@ -127,14 +133,14 @@ def by_minute(events: DataFrame) -> DataFrame:
         fn.array(
             fn.lit(TENANT_SCOPE),
             fn.concat(fn.lit(channel_scope("")), fn.col("channel_id")),
-            fn.when(_any(RANKED), fn.concat(fn.lit(user_scope("")), fn.col("author"))),
+            fn.when(counts_in_any(RANKED), fn.concat(fn.lit(user_scope("")), fn.col("author"))),
         )
     )
     # A user's own row says nothing by counting its one author, and an empty sketch is the smallest state.
     author = fn.when(~fn.col("scope").startswith(user_scope("")), fn.col("author"))
     return (
         # The condition stands in the generator and not in a filter: Spark would push a filter below the watermark.
-        events.withColumn("scope", fn.explode(fn.when(_any(MEASURES), scopes)))
+        events.withColumn("scope", fn.explode(fn.when(counts_in_any(MEASURES), scopes)))
         .groupBy("tenant", "scope", fn.window("time", f"{int(MINUTE.width.total_seconds())} seconds").alias("window"))
         .agg(
             *(fn.count(fn.when(counts_in(m), True)).alias(m.name) for m in COUNTS),
@@ -149,17 +155,26 @@ def by_minute(events: DataFrame) -> DataFrame:
     )
 
 
+def is_reply() -> Column:
+    """`is_reply`: see `events.Event.is_reply`. Never null."""
+    within = fn.col("thread_id") != fn.coalesce("message_id", "id")
+    return (fn.col("reply_to").isNotNull() | fn.coalesce(within, fn.lit(False))).alias("is_reply")
+
+
 def counts_in(measure: Measure) -> Column:
     """Whether an event counts in this measure. Never null."""
-    return reduce(
-        and_,
-        (
-            ~fn.col("is_bot"),
-            fn.col("outcome") == measure.outcome,
-            fn.col("type").isin(sorted(measure.types)),
-        ),
-    )
+    counted = fn.col("type").isin(sorted(measure.types))
+    if measure.replies:
+        counted |= fn.col("type").isin(sorted(measure.replies)) & fn.col("is_reply")
+    return reduce(and_, (~fn.col("is_bot"), fn.col("outcome") == measure.outcome, counted))
 
 
-def _any(measures: tuple[Measure, ...]) -> Column:
+def counts_in_any(measures: Iterable[Measure]) -> Column:
+    """Whether an event counts in one of these measures. Never null."""
     return reduce(or_, map(counts_in, measures))
+
+
+def value_of(metric: Metric, columns: Callable[[str], Column] = fn.col) -> Column:
+    """A metric from the measures of one window, given each one's column. Null where there is nothing to divide by."""
+    of, *per = (reduce(add, map(columns, part.measures)) for part in metric.parts)
+    return of / fn.nullif(per[0], fn.lit(0)) if per else of

@@ -265,8 +265,8 @@ async def _windows(state: State, tenant: str, trail: _Trail, freshness: Freshnes
     event = trail.event
     if event is None or event.is_bot or event.historical:
         return []  # bots never count; history that is filled in later counts in batch only
-    counted = {m.name for m in metrics.MEASURES if m.outcome == trail.outcome and event.type in m.types}
-    names = [metric.name for metric in metrics.METRICS.values() if metric.measure in counted]
+    counted = {m.name for m in metrics.MEASURES if m.takes(event, trail.outcome)}
+    names = [m.name for m in metrics.METRICS.values() if m.measure in counted and MINUTE.name in m.grains]
     if not names:
         return []
     start = MINUTE.start(event.time)

@@ -12,10 +12,11 @@ from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Grain, Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD
+from infra.contracts.metrics import METRICS
 
 #: Rolling windows, in days that end with the day they are given for: docs/metrics.md.
-_WEEK: Final = 7
-_MONTH: Final = 30
+_WEEK: Final = METRICS["wau"].days
+_MONTH: Final = METRICS["mau"].days
 #: The first day's rolling month begins so much before it. A day more, for where the clocks change.
 _BEFORE: Final = timedelta(days=_MONTH)
 #: The section with a row for each number of active days.
@@ -25,15 +26,7 @@ _RULE: Final = (
     "Stickiness is the mean of DAU/MAU over the days of the period that have come."
 )
 
-_ROLLING: Final = (
-    reports.Column(name="dau", label="DAU", meaning="people active on the day", unit="people"),
-    reports.Column(
-        name="wau", label="WAU", meaning=f"people active in the {_WEEK} days that end with it", unit="people"
-    ),
-    reports.Column(
-        name="mau", label="MAU", meaning=f"people active in the {_MONTH} days that end with it", unit="people"
-    ),
-)
+_ROLLING: Final = tuple(daily.published(METRICS[name], name) for name in ("dau", "wau", "mau"))
 _WHOLE: Final = (
     reports.Column(
         name="mean_dau",

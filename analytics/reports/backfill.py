@@ -35,9 +35,9 @@ COLUMNS: Final = (
         name="corrected", label="Corrected", meaning="windows whose exact counts are not the streamed", unit="windows"
     ),
     reports.Column(
-        name="streamed", label="Streamed", meaning="the tenant's streamed minutes, added up", unit="its own"
+        name="streamed", label="Streamed", meaning="the tenant's streamed minutes, added up", unit=reports.OWN
     ),
-    reports.Column(name="exact", label="Exact", meaning="the same minutes as counted exactly", unit="its own"),
+    reports.Column(name="exact", label="Exact", meaning="the same minutes as counted exactly", unit=reports.OWN),
 )
 
 

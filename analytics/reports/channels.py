@@ -7,15 +7,14 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
-from analytics.engagement import counts_in
+from analytics.engagement import counts_in, counts_in_any, value_of
 from analytics.reports import daily, facts
 from analytics.reports.report import Report, Shape
 from analytics.reports.shares import percent, ratio
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD
-from infra.contracts.events import MESSAGE_EDITED, MESSAGE_SENT
-from infra.contracts.metrics import MEASURES
+from infra.contracts.metrics import MEASURES, METRICS, Part
 
 _WEEK: Final = timedelta(days=7)
 _HOURS: Final = 24
@@ -25,6 +24,7 @@ _BEFORE: Final = _WEEK + timedelta(hours=1)
 _NEW: Final = "new"
 _QUIET: Final = "quiet"
 _MEASURES: Final = {measure.name: measure for measure in MEASURES}
+_FLAGGED: Final = METRICS["flagged_rate"]
 _COUNTS: Final = ("sent", "sent_before", "reactions", "tried", "flagged")
 _RULE: Final = (
     "The week before is the seven days before this week; of a week that is not over, as much of it as has passed of "
@@ -33,7 +33,7 @@ _RULE: Final = (
     "and with as many in each of ten, 0.1. The peak factor is the hour of the clock with most messages, those of all "
     f"days together, by what each of the {_HOURS} hours would have if all had the same: 1 is flat, {_HOURS} is "
     "everything within one hour. A message or edit is flagged when a rule held or blocked it, also if it was released "
-    "since, and a message when a moderator took it down."
+    "since, or a moderator took its message down; one that was released was tried once."
     "\n\nAn example: 7 messages of 3 people against 2 the week before "
     "are +250 % and 2.33 a sender; with 1 message in another channel the concentration is (7/8)² + (1/8)² = 0.781."
 )
@@ -71,17 +71,11 @@ COLUMNS: Final = (
         optional=True,
     ),
     *daily.volume("messages_per_sender"),
-    reports.Column(
-        name="reaction_rate",
-        label="Reactions per message",
-        meaning="reactions added, divided by the messages sent",
-        unit="ratio",
-        optional=True,
-    ),
+    daily.published(METRICS["reaction_rate"]),
     reports.Column(
         name="flagged_percent",
         label="Flagged, %",
-        meaning="held, blocked or taken down, as a share of the messages and edits that people tried to send",
+        meaning=METRICS["flagged_rate"].meaning,
         unit="percent",
         optional=True,
     ),
@@ -132,14 +126,14 @@ def _counted(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Da
     now, step = fn.col("step") >= 0, fn.col("step")
     before = (step < 0) & (step >= -_WEEK.days) & (clock < fn.lit(passed))
     # What was released stands among what was held as well.
-    tried = now & fn.col("type").isin(MESSAGE_SENT, MESSAGE_EDITED) & ~fn.col("late")
+    tried = now & ~fn.col("late") & _counts_in_any(_FLAGGED.per)
     sent = counts_in(_MEASURES["sent"])
     conditions: dict[str, Column] = {
         "sent": now & sent,
         "sent_before": before & sent,
         "reactions": now & counts_in(_MEASURES["reactions"]),
         "tried": tried,
-        "flagged": tried & (fn.col("stopped") | (fn.col("taken_down") & (fn.col("type") == MESSAGE_SENT))),
+        "flagged": tried & _counts_in_any(_FLAGGED.of),
     }
     places = fn.array_compact(
         fn.array(
@@ -152,7 +146,7 @@ def _counted(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Da
     distinct = {"contributors": "author", "active_days": "step", "active_channels": "channel_id"}
     by_hour = [fn.sum(fn.when(fn.col("hour") == hour, fn.col("sent")).otherwise(0)) for hour in range(_HOURS)]
     return (
-        facts.moderated(facts.happened(tables, span).withColumn("stopped", fn.col("outcome") != "events"))
+        facts.moderated(facts.happened(tables, span))
         .where(~fn.col("is_bot") & fn.col("channel_id").isNotNull())
         .groupBy("tenant", "channel_id", "author", "step", fn.hour(clock).alias("hour"))
         .agg(*(fn.count(fn.when(condition, True)).alias(name) for name, condition in conditions.items()))
@@ -185,8 +179,8 @@ def _compared(rows: DataFrame) -> DataFrame:
                 "is_quiet": (sent == 0) & (before > 0),
                 "share": share,
                 "change_percent": percent(sent - before, before),
-                "messages_per_sender": ratio(sent, fn.col("contributors")),
-                "reaction_rate": ratio(fn.col("reactions"), sent),
+                "messages_per_sender": fn.round(value_of(METRICS["messages_per_sender"]), 2),
+                "reaction_rate": fn.round(value_of(METRICS["reaction_rate"]), 2),
                 "flagged_percent": percent(fn.col("flagged"), fn.col("tried")),
                 "peak_factor": ratio(_HOURS * fn.col("peak"), sent),
                 "alive": fn.when(channel, fn.when(fn.col("contributors") > 1, "yes").otherwise("no")),
@@ -195,6 +189,10 @@ def _compared(rows: DataFrame) -> DataFrame:
         .withColumns(whole)
         .withColumns({name: fn.when(fn.col("section") == facts.TOTAL, fn.col(name)) for name in whole})
     )
+
+
+def _counts_in_any(part: Part | None) -> Column:
+    return counts_in_any(_MEASURES[name] for name in part.measures) if part else fn.lit(False)
 
 
 CHANNELS: Final = Report(

@@ -12,7 +12,7 @@ from analytics.reports.coverage import Coverage
 from analytics.reports.report import Report, Shape
 from analytics.reports.spans import Span
 from infra.contracts.archive import ArchiveTable
-from infra.contracts.reports import MEAN, Cell, Column, Document, Section, Source
+from infra.contracts.reports import MEAN, OWN, Cell, Column, Document, Section, Source
 
 #: A row of a query as Python has it.
 Row = Mapping[str, Any]
@@ -114,5 +114,5 @@ def _cell(value: Any, column: Column, span: Span) -> Cell:
         return None if column.optional else 0
     if column.unit in ("start", "day"):
         return span.steps()[int(value)].isoformat()
-    cell: Cell = value
+    cell: Cell = int(value) if column.unit == OWN and value == int(value) else value
     return cell

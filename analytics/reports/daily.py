@@ -10,73 +10,62 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
-from analytics.engagement import counts_in
+from analytics.engagement import counts_in, value_of
 from analytics.reports import facts
 from analytics.reports.report import Report, Shape
-from analytics.reports.shares import ratio
 from analytics.reports.spans import Span
 from infra.contracts import metrics, reports
 from infra.contracts.archive import EVENTS, HELD
 from infra.contracts.events import CHANNEL_JOINED, CHANNEL_LEFT
-from infra.contracts.metrics import COUNTS, DISTINCTS, METRICS, Measure
+from infra.contracts.metrics import COUNTS, DISTINCTS, METRICS, Measure, Metric
 
 _JOINS: Final = Measure(name="joins", kind="count", types=frozenset({CHANNEL_JOINED}))
 _LEAVES: Final = Measure(name="leaves", kind="count", types=frozenset({CHANNEL_LEFT}))
 _MEASURES: Final = {measure.name: measure for measure in metrics.MEASURES}
-_PUBLISHED: Final = {metric.measure: metric for metric in METRICS.values()}
-_LABELS: Final = {
-    "sent": "Messages",
-    "edited": "Edits",
-    "deleted": "Deletes",
-    "held": "Held",
-    "reactions": "Reactions",
-    "contributors": "Contributors",
-    "active": "Active",
-}
 
 
-def _published(measure: str) -> reports.Column:
-    """A number that is also a metric: its meaning and unit are the metric's."""
-    metric = _PUBLISHED[measure]
-    return reports.Column(name=measure, label=_LABELS[measure], meaning=metric.meaning, unit=metric.unit)
+def published(metric: Metric, name: str | None = None) -> reports.Column:
+    """A number that is also a metric: what it is called, means and is counted in is what the registry says."""
+    return reports.Column(
+        name=name or metric.measure or metric.name,
+        label=metric.label,
+        meaning=metric.meaning,
+        unit=metric.unit,
+        optional=metric.per is not None,
+    )
 
 
 #: What is counted of a period of any length.
 VOLUME: Final = (
-    _published("sent"),
+    published(METRICS["messages_sent"]),
     reports.Column(
         name="net",
         label="Net",
         meaning="messages sent that day which nothing had deleted by the time of the report",
         unit="messages",
     ),
-    _published("edited"),
-    _published("deleted"),
-    _published("held"),
+    published(METRICS["messages_edited"]),
+    published(METRICS["messages_deleted"]),
+    published(METRICS["messages_held"]),
     reports.Column(
         name="blocked",
         label="Blocked",
         meaning="messages that a rule blocked, or a moderator since",
         unit="messages",
     ),
-    _published("reactions"),
+    published(METRICS["reactions_added"]),
     reports.Column(name="joins", label="Joins", meaning="people joining a channel", unit="joins"),
     reports.Column(name="leaves", label="Leaves", meaning="people leaving a channel", unit="leaves"),
-    _published("active"),
-    _published("contributors"),
+    published(METRICS["active_users"]),
+    published(METRICS["contributors"]),
+    published(METRICS["responders"]),
     reports.Column(
         name="present",
         label="Present",
         meaning="distinct people of whom anything was stored, reads, receipts and sessions included",
         unit="people",
     ),
-    reports.Column(
-        name="messages_per_sender",
-        label="Messages per sender",
-        meaning="messages sent, divided by the people who sent them",
-        unit="messages",
-        optional=True,
-    ),
+    published(METRICS["messages_per_sender"]),
     reports.Column(
         name="active_channels", label="Active channels", meaning="channels with at least one message", unit="channels"
     ),
@@ -139,7 +128,7 @@ CHANNELS: Final = Shape(
     key="channel",
     columns=(
         *("sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"),
-        *("active", "contributors", "present", "messages_per_sender"),
+        *("active", "contributors", "responders", "present", "messages_per_sender"),
     ),
     order=RANKED,
     most=2_000,
@@ -172,7 +161,7 @@ def counted(events: DataFrame, peak: str) -> DataFrame:
     return (
         rows.withColumns(whole)
         .withColumns({name: fn.when(total, fn.col(name)) for name in whole})
-        .withColumn("messages_per_sender", ratio(fn.col("sent"), fn.col("contributors")))
+        .withColumn("messages_per_sender", fn.round(value_of(METRICS["messages_per_sender"]), 2))
     )
 
 

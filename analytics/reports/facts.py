@@ -13,6 +13,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
+from analytics.engagement import is_reply
 from analytics.reports.spans import Span
 from infra.contracts.archive import EVENTS, FIRST, HELD, SRC, ArchiveTable
 from infra.contracts.events import MESSAGE_BLOCKED, MESSAGE_DELETED, MESSAGE_EDITED, MESSAGE_SENT, OWN_TYPES
@@ -37,7 +38,8 @@ STEP: Final = "step"
 def happened(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
     """The events and held events that the span reads: the columns above, author, outcome, step and what removed them.
 
-    `rule` is `id@version` of what stopped an event, else of all that masked it, with commas.
+    `is_reply` says whether it answers a message, `rule` is `id@version` of what stopped an event, else of all that
+    masked it, with commas.
 
     Of several copies the first received counts, with its time. A step is an hour of
     the span, or a day of one that has several, by its number. A message
@@ -120,6 +122,7 @@ def _of_day(rows: DataFrame, table: ArchiveTable, span: Span, outcome: Column, r
         rows.where(fn.col("day").between(fn.lit(first - APART), fn.lit(last + APART)))
         .select(
             *_KEPT,
+            is_reply(),
             fn.coalesce("user_id", "anonymous_id").alias("author"),
             outcome.alias("outcome"),
             rule.alias("rule"),

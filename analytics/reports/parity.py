@@ -1,26 +1,28 @@
 """`parity`: how far the numbers that were streamed are from an exact count, metric by metric.
 
-A count has to agree. The stream's number of people is an estimate: within three standard errors it agrees. What a
-moderator does later the stream cannot know: it counts what was taken down since, and of what was released only what
-came in time.
+A count has to agree. The stream's number of people is an estimate: within three standard errors it agrees. A ratio may
+be off as far as what it is made of may. What a moderator does later the stream cannot know: it counts what was taken
+down since, and of what was released only what came in time. What is made of several windows is compared by its windows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Final
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from analytics.engagement import counts_in
+from analytics.engagement import counts_in, value_of
 from analytics.reports import facts
 from analytics.reports.report import Report, Shape
 from analytics.reports.shares import percent
 from analytics.reports.spans import Span
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS, HELD
-from infra.contracts.metrics import COUNTS, DISTINCTS, MEASURES, METRICS, SKETCH_ERROR
+from infra.contracts.metrics import COUNTS, DISTINCTS, MEASURES, METRICS, SKETCH_ERROR, Metric, Part
 
 #: The streamed windows of the day, by tenant and channel; an empty channel is the tenant's own window.
 STREAMED: Final = "metric_windows"
@@ -31,8 +33,12 @@ STREAMED_SCHEMA: Final = StructType(
         *(StructField(m.name, LongType()) for m in MEASURES),
     ]
 )
+#: What one window is enough for.
+_COMPARED: Final = tuple(metric for metric in METRICS.values() if metric.is_of_window)
 #: Standard errors of a sketch within which it agrees.
 _ERRORS: Final = 3
+#: Two ways to come to one ratio may differ by so much.
+_ROUNDING: Final = 1e-9
 #: The section with a row a metric.
 METRIC: Final = "metric"
 #: How many events came after a moderator released them.
@@ -40,15 +46,20 @@ _LATE: Final = "late"
 
 COLUMNS: Final = (
     reports.Column(
-        name="streamed", label="Streamed", meaning="the tenant's streamed window of the day", unit="its own"
+        name="streamed",
+        label="Streamed",
+        meaning="the tenant's streamed window of the day",
+        unit=reports.OWN,
+        optional=True,
     ),
     reports.Column(
         name="exact",
         label="Exact",
         meaning="the same counted from the archive, without what was imported as history, before moderators decided",
-        unit="its own",
+        unit=reports.OWN,
+        optional=True,
     ),
-    reports.Column(name="drift", label="Drift", meaning="streamed less exact", unit="its own"),
+    reports.Column(name="drift", label="Drift", meaning="streamed less exact", unit=reports.OWN, optional=True),
     reports.Column(
         name="drift_percent", label="Drift, %", meaning="drift as a share of exact", unit="percent", optional=True
     ),
@@ -56,8 +67,9 @@ COLUMNS: Final = (
         name="allowed",
         label="Allowed",
         meaning="how far streamed may be off: by what was released after it was held, and of people by "
-        f"{_ERRORS} standard errors of {SKETCH_ERROR:.1%} as well",
-        unit="its own",
+        f"{_ERRORS} standard errors of {SKETCH_ERROR:.1%} as well; of a ratio, as far as what it is made of may be",
+        unit=reports.OWN,
+        optional=True,
     ),
     reports.Column(name="channels", label="Channels", meaning="channels in which either has counted", unit="channels"),
     reports.Column(
@@ -67,7 +79,7 @@ COLUMNS: Final = (
         name="worst",
         label="Worst channel",
         meaning="the largest drift of a channel, either way",
-        unit="its own",
+        unit=reports.OWN,
         optional=True,
     ),
     reports.Column(
@@ -132,26 +144,57 @@ def _exact(tables: Mapping[str, DataFrame], span: Span) -> DataFrame:
 def _compared(exact: DataFrame, streamed: DataFrame) -> DataFrame:
     """(tenant, channel_id, metric): both numbers, their drift and whether it is more than allowed."""
     place = ["tenant", "channel_id"]
-    both = (
-        _by_metric(exact, "exact")
-        .join(_by_metric(streamed, "streamed"), [*place, "metric"], "full")
-        .join(exact.select(*place, _LATE), place, "left")
-        .fillna(0, ["exact", "streamed", _LATE])
+    told = streamed.select(*place, *(fn.col(m.name).alias(f"{m.name}_streamed") for m in MEASURES))
+    metrics = (
+        fn.struct(
+            fn.lit(metric.name).alias("metric"),
+            _is_off(metric.parts[-1]).alias("apart"),
+            *(
+                number.cast("double").alias(name)
+                for name, number in (
+                    ("streamed", value_of(metric, _streamed)),
+                    ("exact", value_of(metric)),
+                    ("allowed", _allowed(metric)),
+                )
+            ),
+        )
+        for metric in _COMPARED
     )
-    people = fn.col("metric").isin([m.name for m in METRICS.values() if m.approximate])
-    error = fn.when(people, fn.ceil(fn.col("exact") * _ERRORS * SKETCH_ERROR)).otherwise(0)
     return (
-        both.where((fn.col("exact") > 0) | (fn.col("streamed") > 0))
+        exact.join(told, place, "full")
+        .fillna(0)
+        .select(*place, fn.inline(fn.array(*metrics)))
+        .where((fn.col("exact") > 0) | (fn.col("streamed") > 0))
         .withColumn("drift", fn.col("streamed") - fn.col("exact"))
-        .withColumn("allowed", fn.col(_LATE) + error)
-        .withColumn("is_off", fn.abs("drift") > fn.col("allowed"))
+        # A ratio that only one side has anything to divide by has no drift; what it is divided by has.
+        .withColumn("is_off", fn.coalesce(fn.abs("drift") > fn.col("allowed") + _ROUNDING, fn.col("apart")))
+        .withColumns({name: fn.round(name, 4) for name in ("streamed", "exact", "drift", "allowed")})
     )
 
 
-def _by_metric(rows: DataFrame, name: str) -> DataFrame:
-    """A row for each metric in place of a column for each measure."""
-    numbers = [fn.struct(fn.lit(m.name).alias("metric"), fn.col(m.measure).alias(name)) for m in METRICS.values()]
-    return rows.select("tenant", "channel_id", fn.inline(fn.array(*numbers)))
+def _streamed(measure: str) -> Column:
+    return fn.col(f"{measure}_streamed")
+
+
+def _allowed(metric: Metric) -> Column:
+    """How far the streamed number may be above or below the exact."""
+    if metric.per is None:
+        return _error(metric.of)
+    # Furthest off when there is as much more of the one and as much less of the other as there may be.
+    most = _sum(metric.of) + _error(metric.of)
+    return most / fn.greatest(_sum(metric.per) - _error(metric.per), fn.lit(1)) - value_of(metric)
+
+
+def _is_off(part: Part) -> Column:
+    return fn.abs(_sum(part, _streamed) - _sum(part)) > _error(part)
+
+
+def _error(part: Part) -> Column:
+    return fn.col(_LATE) + fn.ceil(_sum(part) * _ERRORS * SKETCH_ERROR) if part.counts_people else fn.col(_LATE)
+
+
+def _sum(part: Part, columns: Callable[[str], Column] = fn.col) -> Column:
+    return reduce(add, map(columns, part.measures))
 
 
 PARITY: Final = Report(

@@ -31,6 +31,7 @@ STATEMENTS: Final = {
         tables.PUT_WINDOW,
         tables.WINDOWS,
         tables.MEMBERS,
+        tables.PUT_MEMBER,
         tables.DECISIONS_OF_DAY,
     )
 }

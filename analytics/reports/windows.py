@@ -64,10 +64,10 @@ class _Summary:
         for grain in GRAINS:
             of_grain = {"windows": self.windows[grain], "corrected": self.corrected[grain]}
             yield {"tenant": tenant, "section": GRAIN, "key": grain.name, "of": len(GRAINS), **of_grain}
-        counted = [metric for metric in METRICS.values() if metric.measure in _COUNTS]
-        for metric in counted:
-            both = {"streamed": self.streamed[metric.measure], "exact": self.exact[metric.measure]}
-            yield {"tenant": tenant, "section": METRIC, "key": metric.name, "of": len(counted), **both}
+        counted = {one.name: one.measure for one in METRICS.values() if one.measure and one.measure in _COUNTS}
+        for name, measure in counted.items():
+            both = {"streamed": self.streamed[measure], "exact": self.exact[measure]}
+            yield {"tenant": tenant, "section": METRIC, "key": name, "of": len(counted), **both}
 
 
 def streamed(runs: Runs, tenants: Iterable[str], span: Span) -> Iterator[Window]:
@@ -86,6 +86,7 @@ def streamed(runs: Runs, tenants: Iterable[str], span: Span) -> Iterator[Window]
 class Corrections:
     """Stores what was counted exactly of a UTC day where readers see something else, and publishes it.
 
+    A channel's place in the rankings follows its windows; that of users is only ever streamed.
     `publish` gets each corrected minute of a tenant; it must not block.
     """
 
@@ -117,7 +118,7 @@ class Corrections:
     ) -> None:
         found = {(BY_NAME[row["grain"]], from_ms(row["start_ms"])): row for row in rows}
         stored = {source: self._stored(tenant, scope, source, span) for source in (STREAM, BATCH)}
-        puts, points = [], []
+        puts, members, points = [], [], []
         now = self.clock.now()
         for key in sorted({*found, *stored[STREAM], *stored[BATCH]}):
             grain, start = key
@@ -133,7 +134,11 @@ class Corrections:
             puts.append((*_values(exact), revision, now, *_place(tenant, scope, grain, BATCH, span), start))
             if scope == TENANT_SCOPE and grain is MINUTE:
                 points.append(_point(tenant, start, exact, revision, now))
+            if scope != TENANT_SCOPE and grain is not MINUTE:
+                counted = (exact["sent"], exact["reactions"], exact["contributors"])
+                members.append((*counted, tenant, "channel", grain.name, start, scope.removeprefix(channel_scope(""))))
         self.runs.execute_many(tables.PUT_WINDOW, puts)
+        self.runs.execute_many(tables.PUT_MEMBER, members)
         for point in points:
             self.publish(point)
 

@@ -22,10 +22,10 @@ from api.live.frames import Frame, Notice, ping, sse
 from api.live.hub import Opening, Unready
 from api.live.series import Place
 from api.live.subscribers import GOODBYE_SECONDS, WRITE_BYTES, Ending, Subscriber, wanted
-from api.numbers.metrics import GrainName, ScopeName, check_scope
+from api.numbers.metrics import GrainName, ScopeName, check_scope, grain_of
 from infra.contracts.metrics import METRICS, TENANT_SCOPE, Metric
 from infra.contracts.problems import encode
-from infra.contracts.windows import BY_NAME, MINUTE
+from infra.contracts.windows import MINUTE, Grain
 from infra.runtime.telemetry import LIVE_DROPPED, LIVE_SUBSCRIBERS
 
 log = structlog.get_logger("hubbub.live")
@@ -85,7 +85,7 @@ async def live_metrics(
     principal: Reader,
     metric: Annotated[list[str] | None, Query(description="Comma separated names to follow", max_length=50)] = None,
     scope: ScopeName = TENANT_SCOPE,
-    grain: GrainName = MINUTE.name,
+    grain: GrainName = None,
     resume: Annotated[str | None, Query(description="A resume token, where Last-Event-ID cannot be sent")] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -96,12 +96,13 @@ async def live_metrics(
     """
     feed = feed_of(request)
     followed = tuple(_metric(name, principal, scope) for part in metric or () for name in part.split(",") if name)
+    shown = _grain(followed, grain)
     _enter(feed, principal.tenant)
     subscriber: Subscriber[Notice] = feed.subscriber(principal)
     if not followed:
         feed.points.open(subscriber)
         return _Stream(feed, subscriber, _PointLines(feed, subscriber))
-    place = Place(principal.tenant, scope, BY_NAME[grain])
+    place = Place(principal.tenant, scope, shown)
     try:
         told, recovered = await feed.followed.open(subscriber, place, followed, last_event_id or resume or None)
     except BaseException:
@@ -116,6 +117,14 @@ def _metric(name: str, principal: Principal, scope: str) -> Metric:
         raise not_found(f"metric as {name[:100]}")
     check_scope(principal, metric, scope)
     return metric
+
+
+def _grain(followed: tuple[Metric, ...], asked: str | None) -> Grain:
+    """The one grain they are shown in."""
+    grain = grain_of(followed[0], asked) if followed else MINUTE
+    for metric in followed:
+        grain_of(metric, grain.name)
+    return grain
 
 
 @router.websocket("/v1/live/ws")

@@ -5,7 +5,7 @@ correction, its newest value is sent. A stream that comes back gets what was wri
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,7 +17,8 @@ from api.errors import UNAVAILABLE, Refused
 from api.live.frames import Notice
 from api.live.subscribers import Subscriber
 from api.numbers.freshness import Freshness
-from api.numbers.metrics import Number, point, read_freshness, read_numbers, span_of
+from api.numbers.metrics import point, read_freshness, says
+from api.numbers.windows import Number, read_numbers, span_of
 from api.state import State
 from infra.contracts.events import from_ms, to_ms
 from infra.contracts.metrics import Metric
@@ -45,15 +46,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The windows of a place as they were read, by their start, and since when they are all there."""
+    """The windows of a place as they were read, by metric and start, and since when they are all there."""
 
-    numbers: Mapping[datetime, Number]
+    numbers: Mapping[str, Mapping[datetime, Number]]
     freshness: Freshness
     start: datetime
     end: datetime
 
 
-Read = Callable[[Place], Awaitable[Reading]]
+Metrics = Iterable[Metric]
+Read = Callable[[Place, Metrics], Awaitable[Reading]]
 
 
 class Followed:
@@ -107,13 +109,14 @@ class Followed:
         return [subscriber for series in self._series.values() for subscriber in series.streams]
 
 
-async def read(state: State, place: Place) -> Reading:
-    """The windows of a place as they are now."""
+async def read(state: State, place: Place, metrics: Metrics) -> Reading:
+    """These metrics of a place as they are now."""
     span = span_of(place.grain, None, None, state.clock.now(), state.settings.max_points)
     # Progress first: what is read after it is at least as new as its watermark claims.
     freshness = await read_freshness(state)
-    numbers = await read_numbers(state, place.tenant, place.scope, span)
-    return Reading(numbers={n.start: n for n in numbers}, freshness=freshness, start=span.start, end=span.end)
+    found = await read_numbers(state.database, place.tenant, place.scope, span, metrics)
+    numbers = {name: {number.start: number for number in series} for name, series in found.items()}
+    return Reading(numbers=numbers, freshness=freshness, start=span.start, end=span.end)
 
 
 def since_of(token: str | None) -> datetime | None:
@@ -145,22 +148,24 @@ class _Series:
         self._waiting += 1
         try:
             async with self._reading:
-                if self._now is None:
-                    self._now = await self._read(self._place)
+                now = self._now
+                if now is None or not now.numbers.keys() >= {metric.name for metric in metrics}:
+                    now = await self._read(self._place, self._followed | set(metrics))
+                    self._tell(now)
         finally:
             self._waiting -= 1
         # From here on without a wait: what changes after this comes through the queue.
-        now = self._now
         self.streams[subscriber] = metrics
         if self._task is None:
             self._task = asyncio.create_task(self._follow())
-        changed = [n for n in now.numbers.values() if since is None or n.updated_at >= since - _OVERLAP]
         told = [
-            notice
-            for number in sorted(changed, key=_written)
-            for notice in self._notices(now, number, metrics, zeros=since is not None)
+            (metric, number)
+            for metric in metrics
+            for number in now.numbers[metric.name].values()
+            if (since is None and says(metric, number)) or (since is not None and number.updated_at >= since - _OVERLAP)
         ]
-        return [*told, _progress(now)], since is None or since >= now.start
+        notices = [self._notice(now, metric, number) for metric, number in sorted(told, key=_written)]
+        return [*notices, _progress(now)], since is None or since >= now.start
 
     def leave(self, subscriber: Subscriber[Notice]) -> bool:
         """Returns whether nobody follows any more, and the series has ended."""
@@ -177,6 +182,10 @@ class _Series:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def _followed(self) -> set[Metric]:
+        return {metric for metrics in self.streams.values() for metric in metrics}
+
     async def _follow(self) -> None:
         while True:
             try:
@@ -186,46 +195,44 @@ class _Series:
                 pass
             self._woken.clear()
             try:
-                found = await self._read(self._place)
+                async with self._reading:
+                    self._tell(await self._read(self._place, self._followed))
             except UNAVAILABLE as error:
                 log.warning("series.unread", tenant=self._place.tenant, error=type(error).__name__)
                 self._woken.set()
-            else:
-                self._tell(found)
             await asyncio.sleep(_AT_MOST_SECONDS)
 
     def _tell(self, found: Reading) -> None:
         before, self._now = self._now, found
-        assert before is not None
+        if before is None:
+            return
         progress = _progress(found)
-        changed = [
-            (number, before.numbers.get(number.start))
-            for number in sorted(found.numbers.values(), key=_written)
-            if before.numbers.get(number.start) != number
-        ]
         for subscriber, metrics in self.streams.items():
-            for number, old in changed:
-                # Of a window that was written again, what has another value than before.
-                news = tuple(m for m in metrics if old is None or old.value(m) != number.value(m))
-                for notice in self._notices(found, number, news, zeros=old is not None):
-                    subscriber.push(notice)
+            news = [
+                (metric, number)
+                for metric in metrics
+                for number in found.numbers[metric.name].values()
+                if _is_news(metric, before.numbers[metric.name].get(number.start), number)
+            ]
+            for metric, number in sorted(news, key=_written):
+                subscriber.push(self._notice(found, metric, number))
             subscriber.push(progress)
 
-    def _notices(self, now: Reading, number: Number, metrics: tuple[Metric, ...], *, zeros: bool) -> Iterator[Notice]:
+    def _notice(self, now: Reading, metric: Metric, number: Number) -> Notice:
         place = self._place
-        for metric in metrics:
-            if zeros or number.value(metric):
-                body = {"metric": metric.name, "scope": place.scope, "grain": place.grain.name}
-                yield Notice(
-                    "point",
-                    encode({**body, **point(metric, place.grain, number, now.freshness)}),
-                    str(to_ms(number.updated_at)),
-                )
+        body = {"metric": metric.name, "scope": place.scope, "grain": place.grain.name}
+        told = point(metric, place.grain, number, now.freshness)
+        return Notice("point", encode({**body, **told}), str(to_ms(number.updated_at)))
 
 
-def _written(number: Number) -> datetime:
+def _is_news(metric: Metric, old: Number | None, number: Number) -> bool:
+    """Of a window that was written again, another value than before is; of a new one, whatever says anything."""
+    return says(metric, number) if old is None else old.value != number.value
+
+
+def _written(told: tuple[Metric, Number]) -> datetime:
     """In this order a stream that is cut off in the middle knows where it was."""
-    return number.updated_at
+    return told[1].updated_at
 
 
 def _progress(now: Reading) -> Notice:

@@ -9,13 +9,21 @@ class MetricBody(Model):
     """One entry of the metric registry."""
 
     name: str
+    label: str
+    """What it is called where people see it."""
     meaning: str
     unit: str
+    measures: list[str]
+    """What it is made of, as the points of the live stream name them."""
+    formula: str
+    """How."""
     scopes: list[str]
     grains: list[str]
     approximate: bool
     error: float | None = None
     """Relative standard error of an approximate metric."""
+    tiles: list[str]
+    """The grains of which the dashboard shows the current window."""
 
 
 class MetricsBody(Model):
@@ -29,7 +37,7 @@ class PointBody(Model):
 
     start: datetime
     end: datetime
-    value: int
+    value: int | float
     final: bool
     """The watermark has passed the window's end: only a correction can change it now."""
     revision: int
@@ -39,7 +47,7 @@ class PointBody(Model):
 
 
 class SeriesBody(Model):
-    """A metric over time. A window without a point is zero, if `complete`."""
+    """A metric over time. If `complete`, a window without a point is zero; of a ratio, it has nothing to divide by."""
 
     metric: str
     scope: str
@@ -86,11 +94,13 @@ class TrendBody(Model):
     rank: int
     id: str
     score: float
-    """(posters + reactions + messages / 2) / (hours + 2)^1.5, times factor."""
+    """(posters + responders + messages / 2) / (hours + 2)^1.5, times factor."""
     factor: float
     """How many times as much as in the same hour a week ago, at most four; 1 without a baseline."""
     posters: int
     """Distinct senders, approximate."""
+    responders: int
+    """Distinct people who reacted or replied, approximate."""
     reactions: int
     messages: int
     hours: float

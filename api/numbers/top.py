@@ -5,18 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-import datasketches
 import msgspec
 from fastapi import APIRouter, Query, Response
 
 from api.auth import TenantReader
 from api.models.base import refusals
 from api.models.numbers import TopBody
-from api.numbers.metrics import Span, read_freshness, read_windows
+from api.numbers.metrics import read_freshness
+from api.numbers.windows import Span, merged, read_windows
 from api.replies import ready
 from api.state import Shared, State
 from infra.contracts import tables
-from infra.contracts.metrics import SKETCH_LG_K, channel_scope
+from infra.contracts.metrics import channel_scope
 from infra.contracts.windows import HOUR, QUARTER, Grain
 
 router = APIRouter(tags=["metrics"])
@@ -95,15 +95,5 @@ def add_up(rows: Iterable[tuple[str, int | None, int | None, Any]]) -> list[tupl
 
 async def _contributors(state: State, tenant: str, channel_id: str, span: Span) -> int:
     """Distinct senders over the windows: they cannot be added up, so their sketches are merged."""
-    rows = await read_windows(state, tenant, channel_scope(channel_id), span)
+    rows = await read_windows(state.database, tenant, channel_scope(channel_id), span)
     return merged(row[_SKETCH] for row, _ in rows)
-
-
-def merged(sketches: Iterable[bytes | None]) -> int:
-    """The distinct count of the union of these sketches."""
-    union = datasketches.hll_union(SKETCH_LG_K)
-    for sketch in sketches:
-        if sketch:
-            union.update(datasketches.hll_sketch.deserialize(sketch))
-    estimate: float = union.get_estimate()
-    return round(estimate)

@@ -17,8 +17,9 @@ from api.auth import TenantReader
 from api.history.messages import utc
 from api.models.base import refusals
 from api.models.numbers import TrendingBody
-from api.numbers.metrics import Span, read_freshness, read_numbers, read_windows
-from api.numbers.top import RANKINGS, add_up, merged
+from api.numbers.metrics import read_freshness
+from api.numbers.top import RANKINGS, add_up
+from api.numbers.windows import Span, merged, read_numbers, read_windows
 from api.replies import ready
 from api.state import Shared, State
 from infra.contracts import tables
@@ -40,8 +41,9 @@ _GRAVITY: Final = 1.5
 _SHARE: Final = 0.5
 #: So many channels with the most messages are looked at.
 _CANDIDATES: Final = 100
-_SENT, _REACTIONS, _SKETCH = (
-    1 + tables.MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors_sketch")
+_MESSAGES: Final = METRICS["messages_sent"]
+_SENT, _REACTIONS, _POSTERS, _RESPONDERS = (
+    1 + tables.MEASURE_COLUMNS.index(name) for name in ("sent", "reactions", "contributors_sketch", "responders_sketch")
 )
 
 
@@ -50,6 +52,7 @@ class Trend:
     """What a channel's score is made of. `baseline` is its messages in the same hour a week ago, None without any."""
 
     posters: int
+    responders: int
     reactions: int
     messages: int
     hours: float
@@ -68,7 +71,7 @@ class Trend:
         """Interest by age, times how unusual it is. 0 below three posters."""
         if self.posters < LEAST_POSTERS:
             return 0.0
-        interest = self.posters + self.reactions + 0.5 * self.messages
+        interest = self.posters + self.responders + 0.5 * self.messages
         return interest / math.pow(self.hours + 2, _GRAVITY) * self.factor
 
 
@@ -135,18 +138,20 @@ async def _trend(state: State, tenant: str, channel: str, end: datetime, elapsed
     back = Span(QUARTER, end - LOOK_BACK * QUARTER.width, end)
     then = Span(QUARTER, end - QUARTERS * QUARTER.width - _WEEK, end - _WEEK)
     found, week_ago = await asyncio.gather(
-        read_windows(state, tenant, scope, back), read_numbers(state, tenant, scope, then)
+        read_windows(state.database, tenant, scope, back),
+        read_numbers(state.database, tenant, scope, then, (_MESSAGES,)),
     )
     rows = {utc(row[0]): row for row, _ in found}
     quarters = [rows.get(end - n * QUARTER.width) for n in range(1, LOOK_BACK + 1)]
     counted = [row for row in quarters[:QUARTERS] if row is not None]
     lasted = burst_quarters([row[_SENT] or 0 if row is not None else 0 for row in quarters])
     return Trend(
-        posters=merged(row[_SKETCH] for row in counted),
+        posters=merged(row[_POSTERS] for row in counted),
+        responders=merged(row[_RESPONDERS] for row in counted),
         reactions=sum(row[_REACTIONS] or 0 for row in counted),
         messages=sum(row[_SENT] or 0 for row in counted),
         # The current quarter is not over.
         hours=max(0.0, lasted * (QUARTER.width / _HOUR) - (1.0 - elapsed)),
-        baseline=sum(number.value(METRICS["messages_sent"]) for number in week_ago) or None,
+        baseline=sum(number.value or 0 for number in week_ago[_MESSAGES.name]) or None,
         elapsed=elapsed,
     )

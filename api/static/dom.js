@@ -27,6 +27,10 @@ const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 export const number = (value) => whole.format(value);
 export const compact = (value) => short.format(value);
+const share = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
+const ratio = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
+// A number of the registry in its unit.
+export const amount = (value, unit) => (unit === "share" ? share : Number.isInteger(value) ? whole : ratio).format(value);
 export const rate = (value) => value.toLocaleString(undefined, { maximumFractionDigits: value < 100 ? 1 : 0 });
 
 export function clock(moment, seconds = true) {

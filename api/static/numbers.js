@@ -1,17 +1,19 @@
 // The numbers: each with as of when, how far behind, whether final, and how exact.
 
 import { Bars, Spark } from "./charts.js";
-import { $, clock, make, number, radios, rate, read, span } from "./dom.js";
+import { $, amount, clock, make, number, radios, rate, read, span } from "./dom.js";
 
 const STALE_SECONDS = 60;
 const ROUND_MS = 5000;
 const TITLES = { "1m": "Messages per minute", "15m": "Messages per quarter of an hour", "1d": "Messages per day" };
+const WINDOWS = { "1m": "this minute", "15m": "this quarter", "1h": "this hour", "1d": "today" };
+const WIDTHS = { "1m": 60000, "15m": 900000, "1h": 3600000, "1d": 86400000 };
 const AT_MOST_EVERY_MS = 1500;
 
 export class Numbers {
   constructor(failed) {
     this.failed = failed;
-    this.figures = [...document.querySelectorAll(".figure[data-metric]")];
+    this.figures = [];
     this.spark = new Spark($("rate").querySelector(".spark"));
     this.bars = new Bars($("chart"));
     this.grain = "1m";
@@ -85,17 +87,15 @@ export class Numbers {
   }
 
   async fill(figure) {
-    const { metric, grain } = figure.dataset;
-    const width = grain === "1d" ? 86400000 : 3600000;
-    const from = new Date(Math.floor(Date.now() / width) * width);
+    const { metric, grain, unit, empty } = figure.dataset;
+    const from = new Date(Math.floor(Date.now() / WIDTHS[grain]) * WIDTHS[grain]);
     const series = await read(`/v1/metrics/${metric}`, { grain, from: from.toISOString() });
     const point = series.points.at(-1);
     const output = figure.querySelector("output");
-    const text = point ? number(point.value) : series.as_of ? "0" : "–";
+    const text = point ? amount(point.value, unit) : series.as_of ? empty : "–";
     if (output.value !== text && output.value !== "–") restart(output, "moved");
     output.value = text;
-    const unit = figure.querySelector(".unit");
-    unit.textContent = point?.approximate ? `±${(point.error * 100).toFixed(1)} %` : "";
+    figure.querySelector(".unit").textContent = point?.approximate ? `±${(point.error * 100).toFixed(1)} %` : "";
     figure.querySelector(".foot").replaceChildren(...provenance(series, point));
     this.latest = series;
     this.age();
@@ -120,7 +120,7 @@ export class Numbers {
       return make("li", { title: parts }, make("span", { class: "name" }, entry.id), make("b", {}, figure), meter, make("small", {}, parts));
     });
     const none = trending ? "Nothing out of the ordinary." : "No messages in this window.";
-    const how = trending ? "people, reactions and messages, by age, against a week ago" : "by messages, then reactions";
+    const how = trending ? "people, who responded and messages, by age, against a week ago" : "by messages, then reactions";
     $("top-title").textContent = trending ? "Trending channels" : "Top channels";
     $("ranking").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, none)]));
     $("ranking-foot").replaceChildren(...provenance(found, null, how));
@@ -146,20 +146,33 @@ export class Numbers {
     const words = [];
     for (const metric of metrics) {
       const exact = metric.approximate ? ` Live counts are approximate: standard error ±${(metric.error * 100).toFixed(1)} %.` : "";
-      words.push(make("dt", {}, make("code", {}, metric.name)), make("dd", {}, `${metric.meaning}, in ${metric.unit}.${exact}`));
-      for (const figure of this.figures.filter((f) => f.dataset.metric === metric.name)) {
-        figure.title = `${metric.name}: ${metric.meaning}.${exact} Days and hours in UTC.`;
-      }
+      const unit = ["share", "ratio"].includes(metric.unit) ? "" : `, in ${metric.unit}`;
+      words.push(make("dt", {}, make("code", {}, metric.name)), make("dd", {}, `${metric.meaning}${unit}.${exact}`));
+      this.figures.push(...metric.tiles.map((grain) => tile(metric, grain, exact)));
     }
+    $("figures").append(...this.figures);
     words.push(make("dt", {}, make("code", {}, "live_rate")), make("dd", {}, "events the live hub passed on, per second, mean of the last ten; no engagement number."));
     $("words").replaceChildren(...words);
   }
 }
 
+// A card for the current window of a metric; a ratio of nothing is not 0.
+function tile(metric, grain, exact) {
+  const data = { "data-metric": metric.name, "data-grain": grain, "data-unit": metric.unit, "data-empty": metric.formula.includes("/") ? "–" : "0" };
+  const title = `${metric.name}: ${metric.meaning}.${exact} Days and hours in UTC.`;
+  return make(
+    "article",
+    { class: "figure", id: `${metric.name}-${grain}`, title, ...data },
+    make("h2", {}, `${metric.label} `, make("small", {}, WINDOWS[grain])),
+    make("p", { class: "value" }, make("output", {}, "–"), make("span", { class: "unit" })),
+    make("p", { class: "foot" }),
+  );
+}
+
 // What a trending channel's score is made of.
 function trend(entry) {
   const usual = entry.baseline === null ? "nothing to compare with" : `${entry.factor.toFixed(1)} × a week ago`;
-  return `≈${number(entry.posters)} people · ${number(entry.messages)} sent · ${usual}`;
+  return `≈${number(entry.posters)} people · ${number(entry.messages)} sent · ≈${number(entry.responders)} responded · ${usual}`;
 }
 
 // Two short lines: how sure, and how fresh.

@@ -14,7 +14,7 @@ import typer
 from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup
 
-from infra.contracts.metrics import METRICS, SKETCH_ERROR
+from infra.contracts.metrics import METRICS
 from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.settings import Section
 
@@ -65,8 +65,8 @@ def metrics() -> str:
     from api.numbers.trending import LEAST_POSTERS, LOOK_BACK, MOST_FACTOR
 
     rows = [
-        f"| `{m.name}` | {m.meaning} | {m.unit} | {', '.join(m.scopes)} | {', '.join(m.grains)} | "
-        f"{f'within {SKETCH_ERROR:.1%} (standard error)' if m.approximate else 'exact'} |"
+        f"| `{m.name}` | {m.meaning} | {m.unit} | {m.formula} | {', '.join(m.scopes)} | {', '.join(m.grains)} | "
+        f"{'exact' if m.error is None else f'within {m.error:.1%} (standard error)'} |"
         for m in METRICS.values()
     ]
     return f"""# Metrics
@@ -77,18 +77,23 @@ watermark, {WATERMARK_DELAY.seconds // 60} minutes behind the newest event, has 
 changes it and raises its `revision`. What comes behind the watermark, and what moderators decide later, is not added
 live: minutes later the window is counted once more from the archive, exactly, and that count is shown from then on.
 
-Made from the registry by `python -m infra.cli.reference`.
+Made from the registry by `python -m infra.cli.reference`. What a metric is made of are the measures of its window; one
+over several days, the different people of the UTC days that end with its day, so a day on which nobody came has one as
+well. They are united from sketches, and so stay within the error when each day was counted exactly. A ratio is that of
+what its window holds now; a window with nothing to divide by has no point.
 
-| metric | meaning | unit | scopes | grains | accuracy |
-|---|---|---|---|---|---|
+| metric | meaning | unit | made of | scopes | grains | accuracy |
+|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
 # Trending
 
-`GET /v1/trending` ranks channels by (posters + reactions + messages / 2) / (hours + 2)^1.5 × factor, and returns each
+`GET /v1/trending` ranks channels by (posters + responders + messages / 2) / (hours + 2)^1.5 × factor, and returns each
 part beside the score. Counted are the current quarter of an hour and the three before it.
 
 - `posters` are distinct people who sent; below {LEAST_POSTERS} a channel is not ranked.
+- `responders` are distinct people who reacted or replied, each once however often; `reactions` says how many there
+  were and is in no score.
 - `hours` is since the burst began. It goes back, at most {LOOK_BACK // 4} hours, as long as each quarter has at least
   half as many messages as the mean of those counted.
 - `factor` is messages an hour against the same hour a week ago, {MOST_FACTOR:.0f} at most; 1 where nothing was counted

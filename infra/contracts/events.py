@@ -131,6 +131,11 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
         return self.message_id or self.id
 
     @property
+    def is_reply(self) -> bool:
+        """Whether it answers a message: it says which, or stands in a thread that it did not begin."""
+        return self.reply_to is not None or self.thread_id not in (None, self.target)
+
+    @property
     def placed_time(self) -> datetime:
         """When it happened exactly as the client wrote it: the only time that may enter a key."""
         return self.client_time or self.time

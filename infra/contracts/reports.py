@@ -23,6 +23,9 @@ FORMATS: Final[dict[Format, str]] = {
 MEAN: Final = "mean"
 OPEN: Final = "open"
 
+#: The unit of a column whose rows are of metrics with different units: whole numbers where they count.
+OWN: Final = "its own"
+
 #: A number, a name or a moment; None where there is nothing to say.
 Cell = int | float | str | None
 

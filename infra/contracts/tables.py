@@ -288,4 +288,4 @@ REPORT_DOCUMENT: Final = _s(
 STATEMENTS: Final = {value.name: value for value in list(globals().values()) if isinstance(value, Statement)}
 
 #: The metrics query whose windows are published; a new version starts a new checkpoint.
-METRICS_QUERY: Final = "metrics-v2"
+METRICS_QUERY: Final = "metrics-v3"

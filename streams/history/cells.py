@@ -27,7 +27,7 @@ from streams.history.rows import ROW_OVERHEAD, Place, Read, Row, Rows, Step, Ste
 
 _REMEMBERED: Final = 100_000
 _CHANGES: Final = events.CHANGES - {events.RECEIPT_DELIVERED}
-_COUNTED: Final = frozenset[str]().union(*(measure.types for measure in MEASURES))
+_COUNTED: Final = frozenset[str]().union(*(measure.types | measure.replies for measure in MEASURES))
 _DAY_MS: Final = 86_400_000
 _DELAY_MS: Final = WATERMARK_DELAY // timedelta(milliseconds=1)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from infra.contracts import metrics, tables
+from infra.contracts import metrics, tables, windows
 
 CREATED = {
     match.group(1): statement
@@ -38,12 +38,22 @@ def test_no_statement_is_a_counter_or_a_lightweight_transaction():
 
 def test_every_measure_has_its_columns():
     columns = set(re.findall(r"^\s+(\w+) ", CREATED["metric_windows"], re.MULTILINE))
+    for statement in (s for m in tables.migrations() for s in m.statements):
+        if added := re.match(r"ALTER TABLE metric_windows ADD IF NOT EXISTS \((.*)\)", statement):
+            columns |= {column.split()[0] for column in added.group(1).split(",")}
     for measure in metrics.MEASURES:
         assert measure.name in columns
         assert (f"{measure.name}_sketch" in columns) == (measure.kind == "distinct")
 
 
-def test_every_metric_reads_a_measure():
-    names = {m.name: m for m in metrics.MEASURES}
+def test_every_metric_is_made_of_measures():
+    kinds = {m.name: m.kind for m in metrics.MEASURES}
     for metric in metrics.METRICS.values():
-        assert metric.approximate == (names[metric.measure].kind == "distinct")
+        assert set(metric.grains) <= set(windows.BY_NAME)
+        assert set(metric.tiles) <= set(metric.grains)
+        people = [part for part in metric.parts if "distinct" in {kinds[name] for name in part.measures}]
+        assert metric.approximate == bool(people)
+        for part in metric.parts:
+            # Counts can be added up; people are united, within a measure and over days.
+            assert len(part.measures) == 1 if part in people else part.days == 1, metric.name
+        assert metric.days == 1 or metric.grains == (windows.DAY.name,)

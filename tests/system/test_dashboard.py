@@ -147,21 +147,28 @@ def test_a_wrong_key_is_refused_in_words(visit: Visit) -> None:
 
 def test_the_numbers_move_and_say_how_fresh_they_are(visit: Visit, channel: str) -> None:
     visit.sign_in(channel)
-    number = visit.page.locator("#sent-day output")
+    number = visit.page.locator("#messages_sent-1d output")
     expect(number).to_have_text(re.compile(r"\d"), timeout=NUMBERS_MS)
     before = count(number.text_content())
     send(visit.hubbub, *(said(f"more {n}", channel, user=f"user-{n}") for n in range(20)))
     visit.page.wait_for_function(
-        "before => Number(document.querySelector('#sent-day output').value.replace(/\\D/g, '')) >= before + 20",
+        "before => Number(document.querySelector('#messages_sent-1d output').value.replace(/\\D/g, '')) >= before + 20",
         arg=before,
         timeout=NUMBERS_MS,
     )
     expect(visit.page.locator("#rate output")).to_have_text(re.compile(r"\d"))
-    for figure in ("active-day", "active-hour", "sent-day", "contributors-day"):
+    for figure in (
+        "active_users-1d",
+        "active_users-1h",
+        "messages_sent-1d",
+        "contributors-1d",
+        "mau-1d",
+        "reaction_rate-1d",
+    ):
         foot = visit.page.locator(f"#{figure} .foot")
         expect(foot).to_contain_text(re.compile(r"as of \d\d:\d\d:\d\d · [\d.]+ (s|min) behind"))
         expect(foot).to_contain_text(re.compile("provisional|final"))
-    expect(visit.page.locator("#active-day .unit")).to_have_text(re.compile(r"±\d"))
+    expect(visit.page.locator("#active_users-1d .unit")).to_have_text(re.compile(r"±\d"))
     expect(visit.page.locator("#freshness")).to_contain_text("watermark")
     expect(visit.page.locator("#ranking li .name").first).to_be_visible()
     expect(visit.page.locator("#chart rect").first).to_be_visible()
@@ -353,7 +360,7 @@ def test_it_fits_and_has_its_picture_taken(
     visit.sign_in(os.environ.get("HUBBUB_SCREENSHOT_CHANNEL", channel))
     page = visit.page
     expect(page.locator("#tail li[data-message-id]").first).to_be_visible()
-    expect(page.locator("#sent-day output")).to_have_text(re.compile(r"\d"), timeout=NUMBERS_MS)
+    expect(page.locator("#messages_sent-1d output")).to_have_text(re.compile(r"\d"), timeout=NUMBERS_MS)
     expect(page.locator("#ranking li").first).to_be_visible()
     expect(page.locator("#held li").first).to_be_visible()
     expect(page.locator("#retention tbody tr").first).to_be_visible()

@@ -75,6 +75,9 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
             moment = max(moment, about.time) if random.random() < 0.9 else about.time - timedelta(seconds=30)
         if kind == "message.sent" and random.random() < 0.2:
             fields["message_id"] = f"m{number}"
+        if kind == "message.sent" and number % 4 == 0:
+            # Every other begins a thread, and the rest answer.
+            fields["thread_id"] = fields.get("message_id", f"e{number}") if number % 8 else f"e{number - 1}"
         outcome = "events"
         if kind in ("message.sent", "message.edited") and random.random() < 0.06:
             outcome = random.choice(("held", "blocked"))
@@ -165,6 +168,8 @@ def recount(facts: Sequence[Fact], tenant: str, span: Span, *, moderated: bool =
             who["present"].add(event.author)
             if event.type in ACTIVE:
                 who["active"].add(event.author)
+            if event.type == "reaction.added" or (event.type == "message.sent" and event.is_reply):
+                who["responders"].add(event.author)
             match event.type:
                 case "message.sent":
                     row["sent"] += 1

@@ -44,6 +44,7 @@ def month() -> list[Fact]:
         said(2, "02 10:03", "ann", "help"),
         said(3, "02 10:10", "bob", "help"),
         said(4, "02 10:12", "ann", "help", type="reaction.added", message_id="e3", reaction="+1"),
+        said(21, "02 10:12", "ann", "help", type="reaction.added", message_id="e3", reaction="tada"),
         said(5, "02 10:15", "robo", "help", is_bot=True),
         edit,
         again(edit),

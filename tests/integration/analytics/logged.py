@@ -89,10 +89,10 @@ class Log:
                 for grain in GRAINS:
                     key = (scope, grain.name, grain.start(e.time))
                     for measure in COUNTS:
-                        if measure.outcome == outcome and e.type in measure.types:
+                        if measure.takes(e, outcome):
                             counts[*key, measure.name] += 1
                     for measure in DISTINCTS:
-                        if measure.outcome == outcome and e.type in measure.types:
+                        if measure.takes(e, outcome):
                             people[*key, measure.name].add(e.author)
         return {**counts, **{key: len(names) for key, names in people.items()}}
 

@@ -58,7 +58,7 @@ def recount(facts: list[Fact], tenant: str, span: Span) -> dict[str, dict[str, A
                 continue
             if is_message and not event.late:
                 row["tried"][""] += 1
-                row["flagged"][""] += outcome != "events" or (event.type == "message.sent" and gone)
+                row["flagged"][""] += gone
             row["reactions"][""] += event.type == "reaction.added"
             if event.type == "message.sent" and not gone:
                 row["people"][event.author] += 1

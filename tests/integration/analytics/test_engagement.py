@@ -50,7 +50,8 @@ SPOILT = (
 
 
 def test_every_measure_counts_what_the_registry_says(spark: SparkSession) -> None:
-    held = Held(event=event(5, NOON), verdict=Verdict(action=Action.HOLD, rule="r", version=1, reason="listed"))
+    verdict = Verdict(action=Action.HOLD, rule="r", version=1, reason="listed")
+    held = Held(event=event(5, NOON, reply_to="event-0"), verdict=verdict)
     events = [
         event(0, NOON, channel_id="general", user_id="ada"),
         event(1, NOON, channel_id="general", user_id=None, anonymous_id="guest", type="message.edited"),
@@ -59,6 +60,11 @@ def test_every_measure_counts_what_the_registry_says(spark: SparkSession) -> Non
         event(4, NOON, channel_id="general", user_id="robot", is_bot=True),
         event(6, NOON, channel_id=None, user_id="cy", type="session.started"),
         event(7, NOON, channel_id="other", user_id="ada"),
+        # Cy and dan answer; eve begins a thread, and a held answer is none.
+        event(8, NOON, channel_id="other", user_id="cy", reply_to="event-7"),
+        event(9, NOON, channel_id="other", user_id="dan", message_id="m9", thread_id="event-7"),
+        event(10, NOON, channel_id="other", user_id="eve", message_id="m10", thread_id="m10"),
+        event(11, NOON, channel_id="other", user_id="fay", type="receipt.read", thread_id="event-7"),
         Event(id="beat", type=HEARTBEAT, time=NOON, user_id="hubbub", tenant=""),
     ]
     values: list[tuple[str, bytes | None]] = [("events", codec.encode(e)) for e in events]
@@ -79,13 +85,15 @@ def test_every_measure_counts_what_the_registry_says(spark: SparkSession) -> Non
     }
     assert {from_ms(row["start_ms"]) for row in rows} == {NOON.replace(second=0)}
     general = {"sent": 1, "edited": 1, "deleted": 1, "held": 0, "blocked": 0, "reactions": 1}
+    nothing = dict.fromkeys(general, 0)
     assert found == {
-        "tenant": {**general, "sent": 2, "held": 1, "contributors": 1, "active": 3},
-        "channel:general": {**general, "contributors": 1, "active": 3},
-        "channel:other": {**dict.fromkeys(general, 0), "sent": 1, "contributors": 1, "active": 1},
-        "channel:c2": {**dict.fromkeys(general, 0), "held": 1, "contributors": 0, "active": 0},
-        "user:ada": {**dict.fromkeys(general, 0), "sent": 2},
-        "user:bob": {**dict.fromkeys(general, 0), "reactions": 1},
+        "tenant": {**general, "sent": 5, "held": 1, "contributors": 4, "active": 7, "responders": 3},
+        "channel:general": {**general, "contributors": 1, "active": 3, "responders": 1},
+        "channel:other": {**nothing, "sent": 4, "contributors": 4, "active": 5, "responders": 2},
+        "channel:c2": {**nothing, "held": 1, "contributors": 0, "active": 0, "responders": 0},
+        "user:ada": {**nothing, "sent": 2},
+        "user:bob": {**nothing, "reactions": 1},
+        **{f"user:{name}": {**nothing, "sent": 1} for name in ("cy", "dan", "eve")},
     }
 
 
@@ -131,7 +139,10 @@ def test_what_is_stored_equals_a_recount(
     log, scene = Log(topics), Scene(spark, topics, database, tmp_path)
     start = HOUR.start(datetime.now(UTC)) - timedelta(hours=2, minutes=10)  # so that hours, at times days, are crossed
     kinds = ("message.sent", "message.sent", "reaction.added", "receipt.read", "message.edited", "message.deleted")
-    first = [event(n, start + timedelta(seconds=4 * n), type=kinds[n % 6]) for n in range(300)]
+    first = [
+        event(n, start + timedelta(seconds=4 * n), type=kinds[n % 6], reply_to=f"event-{n - 6}" if n % 5 == 0 else None)
+        for n in range(300)
+    ]
     log.send(*first)
     log.send(*first[250:])  # duplicates
     log.send(*(event(n, start, is_bot=True) for n in range(1_000, 1_020)), count=False)

@@ -1,5 +1,6 @@
 """A month whose every number was worked out by hand, by day, week and month, from the archive and from the stream."""
 
+import asyncio
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from analytics.reports.job import Job
 from analytics.reports.registry import REPORTS
 from analytics.reports.runs import Runs
 from analytics.settings import Analytics
-from infra.contracts.metrics import COUNTS, DISTINCTS, TENANT_SCOPE
+from api.numbers.windows import Span, read_numbers
+from infra.contracts.metrics import COUNTS, DISTINCTS, METRICS, TENANT_SCOPE
 from infra.contracts.reports import Document
 from infra.contracts.tables import MEASURE_COLUMNS, WINDOWS
 from infra.contracts.windows import DAY
@@ -53,15 +55,16 @@ def test_monday(lived_in: Place) -> None:
     day = report(lived_in, "daily", 2)
     figures(
         day,
-        **{"sent": 5, "net": 4, "edited": 1, "deleted": 1, "held": 1, "blocked": 0, "reactions": 1},
-        **{"active": 3, "contributors": 3, "present": 3, "messages_per_sender": 1.67},
+        **{"sent": 5, "net": 4, "edited": 1, "deleted": 1, "held": 1, "blocked": 0, "reactions": 2},
+        **{"active": 3, "contributors": 3, "responders": 1, "present": 3, "messages_per_sender": 1.67},
         **{"active_channels": 2, "alive_channels": 2, "peak_sent": 3, "peak_hour": "2026-03-02T10:00:00+01:00"},
     )
     figures(report(lived_in, "daily", 3), sent=1, active=2, contributors=1)
 
 
 def test_what_was_blocked_a_day_later_is_gone_from_its_day(lived_in: Place) -> None:
-    figures(report(lived_in, "daily", 11), sent=2, net=2, blocked=1, active=2, contributors=2)
+    # Bob answers ann.
+    figures(report(lived_in, "daily", 11), sent=2, net=2, blocked=1, active=2, contributors=2, responders=1)
     figures(report(lived_in, "daily", 12), sent=0, present=0)
 
 
@@ -145,7 +148,7 @@ def test_channels_and_moderation_of_the_first_week(lived_in: Place) -> None:
     week = report(lived_in, "channels", 4)
     figures(week, sent=6, contributors=3, active_channels=2, alive_channels=2, sent_before=0, new_channels=2)
     # Three of six in each of two channels: (1/2)² + (1/2)². One of seven messages and an edit was held: 1 of 8.
-    figures(week, concentration=0.5, flagged_percent=12.5)
+    figures(week, concentration=0.5, flagged_percent=12.5, reaction_rate=0.33, messages_per_sender=2.0)
 
 
 def test_the_stream_counts_it_and_what_it_could_not_know_is_corrected(
@@ -171,15 +174,27 @@ def test_the_stream_counts_it_and_what_it_could_not_know_is_corrected(
             found[row[0].day] = {m.name: values[m.name] for m in (*COUNTS, *DISTINCTS) if values[m.name]}
         return found
 
-    monday = {"sent": 6, "edited": 1, "deleted": 1, "held": 1, "reactions": 1, "contributors": 3, "active": 3}
+    def shown(name: str) -> dict[int, float | None]:
+        """The metric by day, as the API reads it."""
+        span = Span(DAY, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+        found = asyncio.run(read_numbers(database, "acme", TENANT_SCOPE, span, (METRICS[name],)))
+        return {number.start.day: number.value for number in found[name]}
+
+    monday = {
+        **{"sent": 6, "edited": 1, "deleted": 1, "held": 1, "reactions": 2},
+        **{"contributors": 3, "active": 3, "responders": 1},
+    }
     streamed = {
         2: monday,
         3: {"active": 1},
-        11: {"sent": 3, "contributors": 3, "active": 3},
+        11: {"sent": 3, "contributors": 3, "active": 3, "responders": 1},
         29: {"sent": 3, "contributors": 2, "active": 2},
         31: {"sent": 1, "contributors": 1, "active": 1},
     }
     assert days("stream") == streamed
+    # Ann, bob, cem and eve until the 11th, and dan on the 29th.
+    mau = shown("mau")
+    assert {day: mau[day] for day in streamed} == {2: 3, 3: 3, 11: 4, 29: 5, 31: 5}
     job = Job(
         runs=Runs(database),
         reader=ArchiveReader(Archive(), Runtime(data_dir=tmp_path)),
@@ -193,4 +208,20 @@ def test_the_stream_counts_it_and_what_it_could_not_know_is_corrected(
             of = date(2026, 3, day)
             list(job.make(job.plan(REPORTS[name], of, of, {"acme": ZoneInfo("UTC")})))
     assert {Runs(database).document("acme", "parity", date(2026, 3, day)).figures["off"] for day in streamed} == {0}
-    assert days("batch") == {**streamed, 11: {"sent": 2, "blocked": 1, "contributors": 2, "active": 2}}
+    assert days("batch") == {
+        **streamed,
+        11: {"sent": 2, "blocked": 1, "contributors": 2, "active": 2, "responders": 1},
+    }
+    # Six of three; two reactions to six; one of six, an edit and one held. On the 11th one of three was taken down.
+    assert shown("messages_per_sender") == {2: 2.0, 3: None, 11: 1.0, 29: 1.5, 31: 1.0}
+    assert shown("reaction_rate") == {2: 0.333333, 3: None, 11: 0.0, 29: 0.0, 31: 0.0}
+    assert shown("flagged_rate") == {2: 0.125, 3: None, 11: 0.333333, 29: 0.0, 31: 0.0}
+    # Three of six within one hour, two of two, one of three, and the only one.
+    assert shown("peak_hour_factor") == {2: 12.0, 3: None, 11: 24.0, 29: 8.0, 31: 24.0}
+    assert shown("dau") == {2: 3, 3: 1, 11: 2, 29: 2, 31: 1}
+    # Of the 2nd until the 8th, of the 3rd for a day more, of the 11th until the 17th; then ann and dan, and cem.
+    week = {**dict.fromkeys(range(2, 9), 3), 9: 1, **dict.fromkeys(range(11, 18), 2), 29: 2, 30: 2, 31: 3}
+    assert shown("wau") == week
+    assert shown("mau") == {**dict.fromkeys(range(2, 29), 3), **dict.fromkeys(range(29, 32), 4)}
+    came = {day: share for day, share in shown("stickiness").items() if share}
+    assert came == {2: 1.0, 3: 0.333333, 11: 0.666667, 29: 0.5, 31: 0.25}

@@ -73,7 +73,7 @@ def test_additive_numbers_are_the_same_and_people_within_the_error(
     reader = ArchiveReader(Archive(), Runtime(data_dir=tmp_path))
     ignore: Callable[[Any], None] = lambda point: None  # noqa: E731 - its type is the point
     job = Job(runs=runs, reader=reader, kafka=topics, clock=SystemClock(), spark=lambda: delta, publish=ignore)
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    sums: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0])
     worst: dict[str, float] = defaultdict(float)
     for day in days:
         plan = job.plan(REPORTS["parity"], day, day, {"acme": ZoneInfo("UTC")})
@@ -82,7 +82,7 @@ def test_additive_numbers_are_the_same_and_people_within_the_error(
         assert document.final
         assert document.figures["off"] == 0, document.sections[0].rows
         for row in document.sections[0].rows:
-            name, streamed, exact = str(row["metric"]), int(row["streamed"] or 0), int(row["exact"] or 0)
+            name, streamed, exact = str(row["metric"]), float(row["streamed"] or 0), float(row["exact"] or 0)
             sums[name] = [a + b for a, b in zip(sums[name], (1, streamed, exact), strict=True)]
             if METRICS[name].approximate:
                 worst[name] = max(worst[name], abs(streamed - exact) / exact)
@@ -96,4 +96,6 @@ def test_additive_numbers_are_the_same_and_people_within_the_error(
     with capsys.disabled():
         print(f"\nparity of {len(days)} days, {len(facts):,} events; people within {3 * SKETCH_ERROR:.1%} of a day")
         for name, (count, streamed, exact) in sums.items():
-            print(f"{name:20} {count:4} days  streamed {streamed:9,}  exact {exact:9,}  worst {worst[name]:.2%}")
+            of = count if METRICS[name].per else 1  # a ratio by the day
+            both = f"streamed {streamed / of:11,.7g}  exact {exact / of:11,.7g}"
+            print(f"{name:20} {count:4.0f} days  {both}  worst {worst[name]:.2%}")

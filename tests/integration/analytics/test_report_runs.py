@@ -28,7 +28,7 @@ from infra.contracts.metrics import MEASURES, TENANT_SCOPE, channel_scope
 from infra.contracts.records import Point
 from infra.contracts.reports import Document, State
 from infra.contracts.review import Entry, Verb
-from infra.contracts.tables import KEEP_DECISION, MEASURE_COLUMNS, PUT_WINDOW, WINDOWS
+from infra.contracts.tables import KEEP_DECISION, MEASURE_COLUMNS, MEMBERS, PUT_WINDOW, WINDOWS
 from infra.contracts.windows import DAY, HOUR, MINUTE, WATERMARK_DELAY, Grain
 from infra.runtime import control
 from infra.runtime.archive import ArchiveReader
@@ -208,6 +208,12 @@ def stream(database: Database, grain: Grain, start: datetime, revision: int, val
     database.session.execute(database.prepared(PUT_WINDOW).bind((*stored, revision, AFTER, *key)))
 
 
+def members(database: Database, grain: Grain, start: datetime) -> dict[str, tuple[int, ...]]:
+    """What channels are ranked by."""
+    rows = database.session.execute(database.prepared(MEMBERS).bind(("acme", "channel", grain.name, start)))
+    return {member: tuple(counted) for member, *counted in rows}
+
+
 def numbers(values: dict[str, int]) -> dict[str, int]:
     """Every measure of a recount."""
     return {measure.name: values.get(measure.name, 0) for measure in MEASURES}
@@ -251,6 +257,10 @@ def test_windows_that_were_streamed_wrong_are_corrected_and_parity_is_told(
     for channel, found in expected["channel"].items():
         for row in windows(database, "batch", DAY, channel_scope(channel)).values():
             assert {name: row[name] for name in whole} == numbers(found)
+        for grain in (HOUR, DAY):
+            for start, row in windows(database, "batch", grain, channel_scope(channel)).items():
+                ranked = tuple(row[name] for name in ("sent", "reactions", "contributors"))
+                assert members(database, grain, start)[channel] == ranked
     assert {point.start: point.values["sent"] for point in published} == {s: m["sent"] for s, m in minutes.items()}
     (sent,) = (row for row in document.sections[1].rows if row["metric"] == "messages_sent")
     assert (sent["streamed"], sent["exact"]) == (3, whole["sent"])

@@ -11,7 +11,7 @@ from analytics.reports import facts, parity
 from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot, is_after
 from analytics.reports.spans import Span
-from infra.contracts.metrics import DISTINCTS, MEASURES
+from infra.contracts.metrics import DISTINCTS, MEASURES, METRICS
 from tests.integration.analytics.archived import Fact, community, fact, recount, write
 from tests.integration.analytics.places import Place, sections_of
 
@@ -20,7 +20,7 @@ FIRST = datetime(2026, 3, 27, tzinfo=UTC)
 DAY = date(2026, 3, 29)
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 NUMBERS = {"sent", "net", "edited", "deleted", "held", "blocked", "reactions", "joins", "leaves"}
-PEOPLE = {"active", "contributors", "present"}
+PEOPLE = {"active", "contributors", "responders", "present"}
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,8 @@ def test_parity_finds_what_the_stream_missed_and_leaves_estimates_their_error(
     found = lived_in.rows("parity", span, streamed(delta, [tuple(w) for w in windows]))
     mine = {(row["section"], row["key"]): row for row in found if row["tenant"] == "acme"}
     total = mine[facts.TOTAL, ""]
-    assert (total["off"], total["compared"]) == (1, len(MEASURES))
+    # Messages, and reactions by message.
+    assert (total["off"], total["compared"]) == (2, len([m for m in METRICS.values() if m.is_of_window]))
     sent = mine[parity.METRIC, "messages_sent"]
     assert (sent["drift"], sent["allowed"], sent["exact"]) == (-3, 0, expected["total"][""]["sent"])
     assert (sent["channels"], sent["channels_off"], sent["worst"]) == (
@@ -290,8 +291,23 @@ def test_parity_finds_what_the_stream_missed_and_leaves_estimates_their_error(
     contributors = mine[parity.METRIC, "contributors"]
     assert contributors["drift"] == 1
     assert contributors["allowed"] >= 1
-    # Nothing was streamed of the other tenant.
-    assert {row["streamed"] for row in found if row["tenant"] == "other" and row["section"] == parity.METRIC} == {0}
+    rate = mine[parity.METRIC, "reaction_rate"]
+    reactions = expected["total"][""]["reactions"]
+    assert rate["streamed"] == pytest.approx(reactions / (sent["exact"] - 3), abs=0.00005)
+    assert rate["exact"] == pytest.approx(reactions / sent["exact"], abs=0.00005)
+    assert (rate["allowed"], rate["channels_off"]) == (0, 0)
+    # As far as its people may be fewer than they are, which is further than three messages make.
+    each = mine[parity.METRIC, "messages_per_sender"]
+    people = contributors["exact"]
+    assert each["allowed"] == pytest.approx(
+        sent["exact"] / (people - contributors["allowed"]) - sent["exact"] / people, abs=0.00005
+    )
+    # Nothing was streamed of the other tenant, so there is nothing to divide by.
+    other = {row["key"]: row for row in found if row["tenant"] == "other" and row["section"] == parity.METRIC}
+    assert {name for name, row in other.items() if row["streamed"] is None} == {
+        *("messages_per_sender", "reaction_rate", "flagged_rate")
+    }
+    assert {row["streamed"] for row in other.values()} == {0, None}
 
 
 def test_parity_leaves_out_what_was_imported_and_finds_windows_of_nothing(place: Place, delta: SparkSession) -> None:

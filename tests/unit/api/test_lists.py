@@ -9,7 +9,8 @@ import pytest
 from api.history.unread import MOST
 from api.models.numbers import TopBody
 from api.models.review import HeldListBody
-from api.numbers.top import add_up, merged
+from api.numbers.top import add_up
+from api.numbers.windows import merged
 from infra.contracts import placement
 from infra.contracts.metrics import SKETCH_LG_K
 from infra.contracts.records import Action, Verdict

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import datasketches
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 
 from api.errors import Refused
 from api.numbers.freshness import LogEnds, Progress, judge
-from api.numbers.metrics import span_of
+from api.numbers.windows import span_of
 from api.state import State
-from infra.contracts.metrics import METRICS
+from infra.contracts.metrics import METRICS, SKETCH_LG_K
 from infra.contracts.windows import DAY, GRAINS, HOUR, MINUTE, WATERMARK_DELAY, Grain
 from tests.unit.api.conftest import NOW, Client
 from tests.unit.api.memory import MemoryDatabase
@@ -21,7 +22,7 @@ MINUTE_NOW = MINUTE.start(NOW)
 
 
 def put(
-    database: MemoryDatabase, start: datetime, grain: Grain = MINUTE, *, source: str = "stream", **row: int
+    database: MemoryDatabase, start: datetime, grain: Grain = MINUTE, *, source: str = "stream", **row: Any
 ) -> None:
     key = ("acme", "tenant", grain.name, grain.period_of(start), source)
     database.windows.setdefault(key, {})[start] = dict(row)
@@ -36,7 +37,15 @@ async def get(client: Client, query: str = "", metric: str = "messages_sent") ->
 async def test_the_registry_is_the_contract(client: Client):
     listed = (await client("read").get("/v1/metrics")).json()["metrics"]
     assert [entry["name"] for entry in listed] == list(METRICS)
-    assert {entry["name"] for entry in listed if entry["approximate"]} == {"contributors", "active_users"}
+    assert {entry["name"] for entry in listed if entry["approximate"]} == {
+        *("contributors", "active_users", "responders", "messages_per_sender"),
+        *("dau", "wau", "mau", "stickiness"),
+    }
+    made = {entry["name"]: (entry["measures"], entry["formula"], entry["error"]) for entry in listed}
+    assert made["messages_sent"] == (["sent"], "sent", None)
+    assert made["messages_per_sender"] == (["sent", "contributors"], "sent / contributors", 0.0163)
+    assert made["flagged_rate"][1] == "(held + blocked) / (sent + edited + held + blocked)"
+    assert made["stickiness"] == (["active"], "active / active in 30 days", 0.023)
 
 
 async def test_points_are_final_once_the_watermark_has_passed_their_end(client: Client, database: MemoryDatabase):
@@ -62,6 +71,83 @@ async def test_approximate_points_say_how_much(client: Client, database: MemoryD
     (point,) = (await get(client, metric="active_users"))["points"]
     assert point["approximate"] is True
     assert 0.01 < point["error"] < 0.02
+
+
+async def values(client: Client, query: str, metric: str) -> list[float]:
+    return [point["value"] for point in (await get(client, query, metric))["points"]]
+
+
+async def test_a_ratio_is_made_of_its_window_and_has_no_point_without_anything_to_divide_by(
+    client: Client, database: MemoryDatabase
+):
+    put(database, MINUTE_NOW - timedelta(minutes=4), sent=7, contributors=3, reactions=2, edited=1, held=1, blocked=1)
+    put(database, MINUTE_NOW - timedelta(minutes=3), sent=2, contributors=1)
+    put(database, MINUTE_NOW - timedelta(minutes=2), reactions=5)
+    put(database, MINUTE_NOW - timedelta(minutes=1), source="batch", sent=9, contributors=2, held=3)
+    assert await values(client, "", "messages_per_sender") == [2.333333, 2.0, 4.5]
+    assert await values(client, "", "reaction_rate") == [0.285714, 0.0, 0.0]
+    assert await values(client, "", "flagged_rate") == [0.2, 0.0, 0.25]
+    points = (await get(client, metric="messages_per_sender"))["points"]
+    assert [point.get("error") for point in points] == [0.0163, 0.0163, None]
+    assert all("error" not in point for point in (await get(client, metric="reaction_rate"))["points"])
+
+
+def sketched(*people: str) -> dict[str, Any]:
+    sketch = datasketches.hll_sketch(SKETCH_LG_K, datasketches.tgt_hll_type.HLL_8)
+    for person in people:
+        sketch.update(person)
+    return {"active": len(people), "active_sketch": bytes(sketch.serialize_compact())}
+
+
+async def test_rolling_days_unite_people_and_a_quiet_day_has_its_week(client: Client, database: MemoryDatabase):
+    """Cem came thirty days ago, bob eight, ann and eve five, and ann today; dan should not have been counted."""
+    today = DAY.start(NOW)
+    put(database, today - timedelta(days=30), DAY, revision=2, **sketched("cem"))
+    put(database, today - timedelta(days=8), DAY, revision=3, **sketched("bob", "dan"))
+    put(database, today - timedelta(days=8), DAY, source="batch", revision=4, **sketched("bob"))
+    put(database, today - timedelta(days=5), DAY, revision=1, **sketched("ann", "eve"))
+    put(database, today, DAY, revision=5, **sketched("ann"))
+    query = f"from={today - timedelta(days=9):%Y-%m-%dT%H:%M:%SZ}"
+    assert await values(client, query, "dau") == [1, 2, 1]
+    # Bob for seven days, ann and eve from the fourth of them on.
+    assert await values(client, query, "wau") == [1, 1, 1, 3, 3, 3, 3, 2, 2]
+    assert await values(client, query, "mau") == [1, 2, 2, 2, 4, 4, 4, 4, 4, 3]
+    assert await values(client, query, "stickiness") == [0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.333333]
+    dau = (await get(client, query, "dau"))["points"]
+    assert [(point["revision"], "approximate" in point) for point in dau] == [(4, False), (1, True), (5, True)]
+    last = (await get(client, query, "mau"))["points"][-1]
+    assert (last["revision"], last["approximate"], last["error"]) == (10, True, 0.0163)
+    assert (last["start"], last["end"]) == ("2026-03-14T00:00:00Z", "2026-03-15T00:00:00Z")
+
+
+async def test_peaks_are_picked_from_the_finer_windows_of_each(client: Client, database: MemoryDatabase):
+    hour = HOUR.start(NOW) - timedelta(hours=2)
+    for start, sent in ((hour, 20), (hour + HOUR.width, 90)):
+        put(database, start, HOUR, sent=sent, revision=7)
+    # Four minutes of the first hour, of which 5 % are three; in the second it was one.
+    for minute, sent in ((0, 2), (17, 9), (18, 4), (59, 3)):
+        put(database, hour + timedelta(minutes=minute), sent=sent)
+    put(database, hour + timedelta(minutes=17), source="batch", sent=11)
+    put(database, hour + timedelta(minutes=60), sent=90)
+    peaks = (await get(client, metric="peak_messages_per_minute"))["points"]
+    assert [(point["value"], point["revision"]) for point in peaks] == [(11, 7), (90, 7)]
+    assert await values(client, "", "p95_messages_per_minute") == [2]
+    # A day has 24 hours, of which the busiest has 90 of 110.
+    put(database, DAY.start(NOW), DAY, sent=110)
+    assert await values(client, "", "peak_hour_factor") == [round(90 / (110 / 24), 6)]
+    late = f"from={NOW - timedelta(hours=251):%Y-%m-%dT%H:%M:%SZ}"
+    refused = await client("read").get(f"/v1/metrics/peak_messages_per_minute?{late}")
+    assert (refused.status_code, "at most 250" in refused.json()["detail"]) == (400, True)
+    assert (await get(client, f"{late}&grain=1h"))["points"] != []
+
+
+async def test_a_metric_has_its_own_grains(client: Client):
+    assert (await get(client, metric="mau"))["grain"] == "1d"
+    assert (await get(client, metric="reaction_rate"))["grain"] == "1m"
+    refused = await client("read").get("/v1/metrics/mau?grain=1h")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "mau has no grain 1h, only 1d.")
+    early = await client("read").get("/v1/metrics/mau?from=0001-01-05T00:00:00Z&to=0001-01-06T00:00:00Z")
+    assert early.status_code == 400
 
 
 async def test_batch_replaces_stream_window_by_window(client: Client, database: MemoryDatabase):

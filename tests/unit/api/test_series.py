@@ -13,41 +13,51 @@ from api.auth import Principal
 from api.errors import Refused
 from api.live import series
 from api.live.frames import Notice
-from api.live.series import Followed, Place, Reading
+from api.live.series import Followed, Metrics, Place, Reading
 from api.live.subscribers import Subscriber
 from api.numbers.freshness import Freshness
-from api.numbers.metrics import Number
+from api.numbers.windows import Number
 from infra.contracts.control import Scope
 from infra.contracts.events import to_ms
 from infra.contracts.metrics import METRICS
-from infra.contracts.tables import NUMBER_COLUMNS
 from infra.contracts.windows import MINUTE
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 PLACE = Place("acme", "tenant", MINUTE)
-SENT, EDITED = METRICS["messages_sent"], METRICS["messages_edited"]
+SENT, EDITED, RATE = METRICS["messages_sent"], METRICS["messages_edited"], METRICS["reaction_rate"]
 
 
 class Windows:
     """What Cassandra has, and how often it was asked."""
 
     def __init__(self) -> None:
-        self.numbers: dict[datetime, Number] = {}
+        self.numbers: dict[str, dict[datetime, Number]] = {}
         self.asked = 0
         self.fails = False
 
-    def put(self, minute: int, revision: int = 1, written: timedelta = timedelta(0), **values: int) -> None:
+    def put(
+        self,
+        minute: int,
+        revision: int = 1,
+        written: timedelta = timedelta(0),
+        *,
+        sent: int = 0,
+        edited: int = 0,
+        rate: float | None = None,
+    ) -> None:
         start = NOON + minute * MINUTE.width
-        row = tuple(values.get(name) for name in NUMBER_COLUMNS)
-        self.numbers[start] = Number(start, row, revision, start + timedelta(seconds=30) + written, exact=False)
+        for metric, value in ((SENT, sent), (EDITED, edited), (RATE, rate)):
+            number = Number(start, value, revision, start + timedelta(seconds=30) + written, exact=False)
+            self.numbers.setdefault(metric.name, {})[start] = number
 
-    async def read(self, place: Place) -> Reading:
+    async def read(self, place: Place, metrics: Metrics) -> Reading:
         self.asked += 1
         if self.fails:
             raise OperationTimedOut
         freshness = Freshness(watermark=NOON + timedelta(minutes=2))
         end = NOON + timedelta(hours=1)
-        return Reading(numbers=dict(self.numbers), freshness=freshness, start=NOON, end=end)
+        numbers = {metric.name: dict(self.numbers.get(metric.name, {})) for metric in metrics}
+        return Reading(numbers=numbers, freshness=freshness, start=NOON, end=end)
 
 
 @pytest.fixture
@@ -76,7 +86,7 @@ def told(notices: list[Notice]) -> list[tuple[str, dict[str, Any], str | None]]:
     return found
 
 
-def points(notices: list[Notice]) -> list[tuple[str, int, int]]:
+def points(notices: list[Notice]) -> list[tuple[str, int, float | None]]:
     return [
         (data["metric"], datetime.fromisoformat(data["start"]).minute, data["value"])
         for name, data, _ in told(notices)
@@ -114,6 +124,37 @@ async def test_what_changed_is_sent_to_each_that_follows_it(followed: Followed, 
     followed.wake("acme")
     assert points(await both.take(10_000, 5)) == [("messages_sent", 1, 0)]
     assert [name for name, *_ in told(await edits.take(10_000, 5))] == ["progress"]
+
+
+async def test_a_ratio_is_told_where_there_is_something_to_divide_by(followed: Followed, windows: Windows) -> None:
+    windows.put(1, sent=5, rate=0.0)
+    windows.put(2)
+    stream = subscriber()
+    notices, _ = await followed.open(stream, PLACE, (RATE,), None)
+    assert points(notices) == [("reaction_rate", 1, 0.0)]
+    windows.put(1, revision=2, sent=4, rate=0.25)
+    windows.put(3, edited=1)
+    followed.wake("acme")
+    assert points(await stream.take(10_000, 5)) == [("reaction_rate", 1, 0.25)]
+    # Corrected to nothing.
+    windows.put(1, revision=3)
+    followed.wake("acme")
+    assert points(await stream.take(10_000, 5)) == [("reaction_rate", 1, None)]
+
+
+async def test_a_metric_that_nobody_followed_is_read_when_somebody_does(followed: Followed, windows: Windows) -> None:
+    windows.put(1, sent=5)
+    sent, edits = subscriber(), subscriber()
+    await followed.open(sent, PLACE, (SENT,), None)
+    windows.put(2, sent=1, edited=7)
+    notices, _ = await followed.open(edits, PLACE, (EDITED,), None)
+    assert points(notices) == [("messages_edited", 2, 7)]
+    # What that read found is told to the others, and once.
+    assert points(await sent.take(10_000, 5)) == [("messages_sent", 2, 1)]
+    windows.put(3, sent=2, edited=1)
+    followed.wake("acme")
+    assert points(await sent.take(10_000, 5)) == [("messages_sent", 3, 2)]
+    assert points(await edits.take(10_000, 5)) == [("messages_edited", 3, 1)]
 
 
 async def test_one_that_comes_back_gets_what_was_written_since(followed: Followed, windows: Windows) -> None:

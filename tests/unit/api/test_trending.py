@@ -1,6 +1,7 @@
 """Trending: what makes a channel's score, worked out by hand, and what keeps it off the list."""
 
 from datetime import timedelta
+from typing import Any
 
 import datasketches
 import pytest
@@ -16,9 +17,8 @@ WEEK = timedelta(days=7)
 
 
 def trend(**fields: float | None) -> Trend:
-    return Trend(
-        **{"posters": 4, "reactions": 2, "messages": 20, "hours": 0.25, "baseline": None, "elapsed": 1.0, **fields}  # type: ignore[arg-type]
-    )
+    counted = {"posters": 4, "responders": 2, "reactions": 9, "messages": 20}
+    return Trend(**{**counted, "hours": 0.25, "baseline": None, "elapsed": 1.0, **fields})  # type: ignore[arg-type]
 
 
 def test_a_score_is_interest_by_age_times_how_unusual_it_is() -> None:
@@ -45,16 +45,30 @@ def test_a_burst_goes_back_as_long_as_quarters_are_like_the_last(sent: list[int]
     assert burst_quarters(sent) == lasted
 
 
+def sketch(people: int) -> bytes:
+    made = datasketches.hll_sketch(SKETCH_LG_K, datasketches.tgt_hll_type.HLL_8)
+    for n in range(people):
+        made.update(f"u{n}")
+    return bytes(made.serialize_compact())
+
+
 def put(
-    database: MemoryDatabase, channel: str, quarter: int, sent: int, people: int, *, week_ago: bool = False
+    database: MemoryDatabase,
+    channel: str,
+    quarter: int,
+    sent: int,
+    people: int,
+    *,
+    reactions: int = 0,
+    responders: int = 0,
+    week_ago: bool = False,
 ) -> None:
     """A channel's window so many quarters before the end."""
     start = END - quarter * QUARTER.width - (WEEK if week_ago else timedelta(0))
-    sketch = datasketches.hll_sketch(SKETCH_LG_K, datasketches.tgt_hll_type.HLL_8)
-    for n in range(people):
-        sketch.update(f"u{n}")
     key = ("acme", channel_scope(channel), QUARTER.name, QUARTER.period_of(start), "stream")
-    row = {"sent": sent, "contributors": people, "contributors_sketch": bytes(sketch.serialize_compact())}
+    row: dict[str, Any] = {"sent": sent, "reactions": reactions}
+    for name, number in (("contributors", people), ("responders", responders)):
+        row |= {name: number, f"{name}_sketch": sketch(number)}
     database.windows.setdefault(key, {})[start] = row
     if not week_ago:
         database.members.setdefault(("acme", "channel", QUARTER.name, start), []).append((channel, sent, 0, people))
@@ -67,8 +81,9 @@ async def test_the_unusual_comes_before_the_busy(client: Client, database: Memor
         put(database, "always", quarter, sent=50, people=8, week_ago=True)
         put(database, "usual", quarter, sent=10, people=5, week_ago=True)
         put(database, "usual", quarter, sent=10, people=5)
-    put(database, "sudden", 1, sent=1, people=1)
-    put(database, "sudden", 2, sent=14, people=6)
+    # Of the two who react to the first message one reacts to the second as well.
+    put(database, "sudden", 1, sent=1, people=1, reactions=2, responders=2)
+    put(database, "sudden", 2, sent=14, people=6, reactions=7, responders=1)
     put(database, "sudden", 2, sent=2, people=2, week_ago=True)
     put(database, "two", 1, sent=90, people=2)
     reply = await client("read").get("/v1/trending")
@@ -79,10 +94,10 @@ async def test_the_unusual_comes_before_the_busy(client: Client, database: Memor
     # 45 minutes and the 30 seconds of the current quarter; both of its quarters are the burst.
     elapsed = 0.75 + 30 / 3600
     hours = 0.5 - 0.25 + 30 / 3600
-    score = (6 + 0.5 * 15) / (hours + 2) ** 1.5 * 4
+    score = (6 + 2 + 0.5 * 15) / (hours + 2) ** 1.5 * 4
     assert first == {
-        "rank": 1, "id": "sudden", "score": round(score, 3), "factor": 4.0, "posters": 6, "reactions": 0,
-        "messages": 15, "hours": round(hours, 2), "baseline": 2, "elapsed": round(elapsed, 2),
+        "rank": 1, "id": "sudden", "score": round(score, 3), "factor": 4.0, "posters": 6, "responders": 2,
+        "reactions": 9, "messages": 15, "hours": round(hours, 2), "baseline": 2, "elapsed": round(elapsed, 2),
     }  # fmt: skip
     assert body["complete"] is False
     assert (await client("read").get("/v1/trending?limit=1")).json()["ranking"] == [first]
