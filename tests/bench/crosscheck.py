@@ -14,7 +14,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,6 @@ from pyspark.sql import SparkSession
 from analytics.reports import counting, visits
 from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
-from analytics.reports.report import Report
 from analytics.reports.snapshot import Snapshot
 from analytics.reports.spans import Span
 from infra.cli.output import note, print_table
@@ -37,13 +36,12 @@ from ingest.progress import bar
 from tests.bench.recount import Place, Recount
 from tests.integration.analytics.archived import Fact, write
 from tests.integration.analytics.chat import irc
+from tests.integration.analytics.places import whole
 
 CHECKED: Final = ("retention", "retention-daily", "retention-monthly", "lifecycle", "lifecycle-daily", "sessions")
 #: Half of the last digit that a report shows; shares are the same to the digit.
 _ROUNDED: Final = {"seconds": 0.05, "sessions": 0.005}
 _EVERY: Final = 1_000_000
-#: Facts of one commit.
-_CHUNK: Final = 50_000
 
 
 @dataclass(slots=True)
@@ -77,7 +75,7 @@ class Crosscheck:
 
     def compare(self, name: str, span: Span, as_of: datetime) -> None:
         """Make the report of this period as of this moment, and look at each of its numbers."""
-        report = _whole(REPORTS[name])
+        report = whole(REPORTS[name])
         rows = counting.shown(report.query(self._tables, span, as_of), report.shapes).collect()
         coverage = Coverage(as_of=as_of, at=as_of)
         (document,) = counting.documents(report, (r.asDict() for r in rows), [self._tenant], span, coverage, {})
@@ -131,14 +129,6 @@ def _as_of(name: str, span: Span, number: int) -> datetime:
     return span.until + timedelta(hours=1)
 
 
-def _whole(report: Report) -> Report:
-    """The report with everybody in its lists, whom it could not praise as well."""
-    shapes = (
-        replace(shape, most=_EVERY, kind="table" if shape.kind == "ranking" else shape.kind) for shape in report.shapes
-    )
-    return replace(report, shapes=tuple(shapes))
-
-
 def _numbers(document: Document) -> dict[Place, Cell]:
     """Each number of the document by its place."""
     found: dict[Place, Cell] = {("figures", "", name): value for name, value in document.figures.items()}
@@ -186,8 +176,7 @@ def check(
     work = [(name, *period) for name in names for period in periods(name, days, zone, most)]
     with tempfile.TemporaryDirectory() as place, closing(Recount(facts, Path(place))) as recount:
         root = Path(place, "archive")
-        for first in range(0, len(facts), _CHUNK):
-            write(root, facts[first : first + _CHUNK])
+        write(root, facts)
         with closing(Crosscheck(spark, root, recount, tenant, zone)) as checking, bar("periods") as progress:
             for done, (name, span, as_of) in enumerate(work, start=1):
                 checking.compare(name, span, as_of)

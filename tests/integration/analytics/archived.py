@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +20,8 @@ from infra.contracts.archive import ArchiveTable
 from infra.contracts.events import Event, to_ms
 from infra.contracts.records import Action
 
+#: Facts of one commit.
+_COMMIT = 50_000
 #: An event and what became of it: `events`, `held` or `blocked`.
 Fact = tuple[Event, str]
 ACTIVE = {"message.sent", "message.edited", "reaction.added", "receipt.read", "channel.joined"}
@@ -97,16 +100,18 @@ def community(seed: int, start: datetime, days: int, count: int) -> list[Fact]:
 
 def write(root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = None) -> None:
     """Append to the archive's tables. `rules` are those that touched events which were not stopped, by id."""
-    facts = list(facts)
-    for table in (archive.EVENTS, archive.HELD):
-        rows = [
-            _row(table, event, outcome, (rules or {}).get(event.id))
-            for event, outcome in facts
-            if (outcome == "events") == (table is archive.EVENTS)
-        ]
-        batches = [arrow_batch(table, rows)] if rows else []
-        if batches:
-            write_deltalake(f"{root}/{table.name}", Table.from_batches(batches), mode="append", partition_by=["day"])
+    waiting = iter(facts)
+    while chunk := list(islice(waiting, _COMMIT)):
+        for table in (archive.EVENTS, archive.HELD):
+            rows = [
+                _row(table, event, outcome, (rules or {}).get(event.id))
+                for event, outcome in chunk
+                if (outcome == "events") == (table is archive.EVENTS)
+            ]
+            batches = [arrow_batch(table, rows)] if rows else []
+            if batches:
+                where = f"{root}/{table.name}"
+                write_deltalake(where, Table.from_batches(batches), mode="append", partition_by=["day"])
 
 
 def _row(table: ArchiveTable, event: Event, outcome: str, rule: str | None) -> tuple[Any, ...]:
