@@ -130,7 +130,7 @@ WITH sign AS (
         row_number() OVER (PARTITION BY person, device ORDER BY time, id) AS n
     FROM done
     WHERE tenant = $tenant AND type <> 'receipt.delivered'
-        AND time >= $start - INTERVAL 3 DAYS AND time < $end + INTERVAL 1 DAY
+        AND time >= $start - INTERVAL 72 HOURS AND time < $end + INTERVAL 24 HOURS
 ),
 -- A stretch begins where nothing was done in the half hour before.
 beginning AS (
@@ -221,6 +221,7 @@ class Recount:
             for event, outcome in facts:
                 file.write(encoder.encode({"outcome": outcome, "event": event}) + b"\n")
         self._database = duckdb.connect()
+        self._database.execute("SET TimeZone = 'UTC'")
         self._database.execute(_LOAD, {"path": str(path)})
         self._database.execute(_DONE)
         self._database.execute(_SHARE)
