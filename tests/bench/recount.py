@@ -91,7 +91,10 @@ SELECT section, cohort::VARCHAR, 'open', to_json($grain[1] || min(n)) FROM cell 
 UNION ALL
 SELECT section, 'mean', name, to_json(value) FROM mean
 UNION ALL
-SELECT 'figures', '', name, to_json(value) FROM mean WHERE section = 'first_time' AND list_contains($figures, name)
+SELECT 'figures', '', name, to_json(value) FROM mean
+WHERE section = 'first_time' AND name <> 'size' AND list_contains($figures, name)
+UNION ALL
+SELECT 'figures', '', 'size', to_json(coalesce(sum(size), 0)::BIGINT) FROM cohort WHERE section = 'first_time'
 UNION ALL
 SELECT 'figures', '', 'r30', to_json(count(DISTINCT person))
 FROM recent WHERE EXISTS (FROM recent AS other WHERE other.person = recent.person AND recent.day - other.day > 30)

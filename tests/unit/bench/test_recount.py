@@ -68,8 +68,8 @@ def test_thirty_days_apart_are_not_more_than_thirty(tmp_path: Path) -> None:
     facts = [fact(n, NOON - timedelta(days=days), user_id=who) for n, (who, days) in enumerate(VISITS)]
     with closing(Recount(facts, tmp_path)) as recount:
         found = recount.retention(figures=[], **week(date(2026, 3, 2), 1, as_of=NOON + timedelta(hours=1)))
-    # Bob came 31 days apart; cem, too, but 60 days ago is too long ago.
-    assert row(found, "figures") == {"r30": 1}
+    # Bob came 31 days apart; cem, too, but 60 days ago is too long ago. Nobody wrote for the first time this week.
+    assert row(found, "figures") == {"r30": 1, "size": 0}
 
 
 VISITS = (("ann", 0), ("ann", 30), ("bob", 0), ("bob", 31), ("cem", 60), ("cem", 29))
