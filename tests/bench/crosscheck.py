@@ -1,6 +1,6 @@
 """Retention, lifecycle and sessions of real chat: the reports against an independent count of the same in DuckDB.
 
-`python -m tests.bench.crosscheck FOLDER` reads IRC logs, `*.raw.txt`, as they are imported, writes them to an archive,
+`python -m tests.bench.crosscheck FOLDER [REPORT …]` reads IRC logs, `*.raw.txt`, as they are imported, writes them to an archive,
 makes the reports of sampled periods with Spark, and compares every number of theirs, of every cohort, step and person,
 with what `tests.bench.recount` finds. Every second retention is made in the middle of its period. Prints how many agree
 and each that does not. Exit code 1 on a difference.
@@ -192,16 +192,26 @@ def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="with IRC logs, *.raw.txt")
+    parser.add_argument("names", nargs="*", metavar="REPORT", help=f"of {', '.join(CHECKED)}; all by default")
     parser.add_argument("--periods", type=int, default=12, help="of each report at most; default 12, 0 is every one")
     parser.add_argument("--zone", type=ZoneInfo, default=ZoneInfo("UTC"), help="whose calendar; default UTC")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if unknown := {*options.names} - {*CHECKED}:
+        parser.error(f"{min(unknown)} is not checked; one of {', '.join(CHECKED)} is")
     facts: list[Fact] = [(event, "events") for event in irc(options.folder)]
     if not facts:
         parser.error(f"there are no logs, *.raw.txt, in {options.folder}")
     spark = spark_session(os.environ)
     try:
-        tallies = check(spark, facts, most=options.periods or _EVERY, tenant="acme", zone=options.zone)
+        tallies = check(
+            spark,
+            facts,
+            names=options.names or CHECKED,
+            most=options.periods or _EVERY,
+            tenant="acme",
+            zone=options.zone,
+        )
     finally:
         spark.stop()
     rows = list(rows_of(tallies))
