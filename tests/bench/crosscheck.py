@@ -1,9 +1,9 @@
 """Retention, lifecycle and sessions of real chat: the reports against an independent count of the same in DuckDB.
 
-`python -m tests.bench.crosscheck FOLDER [REPORT …]` reads IRC logs, `*.raw.txt`, as they are imported, writes them to an archive,
-makes the reports of sampled periods with Spark, and compares every number of theirs, of every cohort, step and person,
-with what `tests.bench.recount` finds. Every second retention is made in the middle of its period. Prints how many agree
-and each that does not. Exit code 1 on a difference.
+`python -m tests.bench.crosscheck FOLDER [REPORT …]` reads IRC logs, `*.raw.txt`, as they are imported, writes them to an
+archive, makes the reports of sampled periods with Spark, and compares every number of theirs, of every cohort, step and
+person, with what `tests.bench.recount` finds. Every second retention is made in the middle of its period. Prints how
+many agree and each that does not. Exit code 1 on a difference.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pyspark.sql import SparkSession
 
@@ -188,15 +188,24 @@ def check(
     return checking.tallies
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"there is no time zone {name}") from error
+
+
 def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="with IRC logs, *.raw.txt")
     parser.add_argument("names", nargs="*", metavar="REPORT", help=f"of {', '.join(CHECKED)}; all by default")
     parser.add_argument("--periods", type=int, default=12, help="of each report at most; default 12, 0 is every one")
-    parser.add_argument("--zone", type=ZoneInfo, default=ZoneInfo("UTC"), help="whose calendar; default UTC")
+    parser.add_argument("--zone", type=_zone, default=ZoneInfo("UTC"), help="whose calendar; default UTC")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if options.periods < 0:
+        parser.error(f"--periods is 0 or more, not {options.periods}")
     if unknown := {*options.names} - {*CHECKED}:
         parser.error(f"{min(unknown)} is not checked; one of {', '.join(CHECKED)} is")
     facts: list[Fact] = [(event, "events") for event in irc(options.folder)]
