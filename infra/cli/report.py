@@ -223,11 +223,11 @@ def _job(kafka: Kafka, cassandra: Cassandra) -> Iterator[tuple["Job", "Runs"]]:
     from infra.runtime import logs
 
     logs.configure(Runtime(), "report")  # standard output is the report's
-    with open_job(kafka, cassandra, lambda: _spark(os.environ)) as opened:
+    with open_job(kafka, cassandra, lambda: spark_session(os.environ)) as opened:
         yield opened
 
 
-def _spark(environ: Mapping[str, str]) -> Any:
+def spark_session(environ: Mapping[str, str]) -> Any:
     """A session that reads Delta, with the jars of the settings, else those of the lock, fetched if need be."""
     import asyncio
 

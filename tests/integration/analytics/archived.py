@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +22,8 @@ from infra.contracts.events import Event, to_ms
 from infra.contracts.records import Action, Judged
 from infra.runtime.settings import Archive, Runtime
 
+#: Facts of one commit.
+_COMMIT = 50_000
 #: An event and what became of it: `events`, `held` or `blocked`.
 Fact = tuple[Event, str]
 ACTIVE = {"message.sent", "message.edited", "reaction.added", "receipt.read", "channel.joined"}
@@ -104,14 +107,15 @@ def write(
     root: Path, facts: Iterable[Fact], rules: Mapping[str, str] | None = None, judged: Iterable[Judged] = ()
 ) -> None:
     """Append to the archive's tables. `rules` are those that touched events which were not stopped, by id."""
-    facts = list(facts)
-    for table in (archive.EVENTS, archive.HELD):
-        rows = [
-            _row(table, event, outcome, (rules or {}).get(event.id))
-            for event, outcome in facts
-            if (outcome == "events") == (table is archive.EVENTS)
-        ]
-        _append(root, table, rows)
+    waiting = iter(facts)
+    while chunk := list(islice(waiting, _COMMIT)):
+        for table in (archive.EVENTS, archive.HELD):
+            rows = [
+                _row(table, event, outcome, (rules or {}).get(event.id))
+                for event, outcome in chunk
+                if (outcome == "events") == (table is archive.EVENTS)
+            ]
+            _append(root, table, rows)
     # As the archive role leaves it where no rule has found anything.
     open_table(archive.VERDICTS, Archive(location=str(root)), Runtime())
     noted = [read_row(archive.VERDICTS, msgspec.json.encode(verdict), []) for verdict in judged]

@@ -1,12 +1,13 @@
-"""Retention and lifecycle counted one person after the other in plain Python, to compare Spark's numbers with."""
+"""People who come again or not, and retention and lifecycle counted one person after the other in plain Python."""
 
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
+from random import Random
 from zoneinfo import ZoneInfo
 
 from analytics.reports.spans import Span
-from tests.integration.analytics.archived import ACTIVE, Fact
+from tests.integration.analytics.archived import ACTIVE, Fact, community, fact
 
 #: Of a day the calendar period it lies in.
 LABELS: dict[str, Callable[[date], object]] = {
@@ -14,6 +15,15 @@ LABELS: dict[str, Callable[[date], object]] = {
     "week": lambda day: day.isocalendar()[:2],
     "month": lambda day: (day.year, day.month),
 }
+
+
+def joining(start: datetime, days: int) -> list[Fact]:
+    """A community that somebody new joins every day, who comes again or not."""
+    random, found = Random(11), community(seed=11, start=start, days=days, count=1_600)
+    for n in range(days):
+        moments = [start + timedelta(days=n + away) for away in (0, 1, 6, 8, 33) if not away or random.random() < 0.4]
+        found += [fact(10_000 + 10 * n + k, moment, user_id=f"n{n}") for k, moment in enumerate(moments)]
+    return found
 
 
 class People:

@@ -2,7 +2,8 @@
 
 In it are a repetition, events out of order, an edit, a question taken back, a bot, a message that a rule held, an
 answer that a moderator blocked a day later, a session over midnight, one in the night the clocks change, and a message
-that came two days late.
+that came two days late. Beside it stand two days of a help desk, a tenant of its own, with what response times trip
+over: a thread that is opened again, a reply to what was answered long ago, and conversations between two.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -66,5 +67,28 @@ def month() -> list[Fact]:
         later(said(19, "29 12:00", "dan", "general"), days=2),
         # Tuesday, the last of the month.
         said(20, "31 23:30", "cem", "general"),
+        *desk(),
     ]
     return sorted(facts, key=lambda found: found[0].received_at or found[0].time)
+
+
+def desk() -> list[Fact]:
+    """Tuesday, 17 March, and the day after, of the tenant `other`."""
+    first, second = ({"tenant": "other", "thread_id": thread} for thread in ("t1", "t2"))
+    direct: dict[str, Any] = {"tenant": "other", "properties": {"channel_type": "direct"}}
+    return [
+        # Kim is answered after 20 minutes, comes back to the thread the day after, and is answered after 5.
+        said(101, "17 09:00", "kim", "desk", **first),
+        said(102, "17 09:20", "sam", "desk", **first),
+        said(103, "18 10:00", "kim", "desk", **first),
+        said(104, "18 10:05", "sam", "desk", **first),
+        # Lee is answered after 10 minutes; half an hour later max replies to the question, too.
+        said(105, "17 11:00", "lee", "desk", **second),
+        said(106, "17 11:10", "sam", "desk", **second),
+        said(107, "17 11:40", "max", "desk", reply_to="e105", **second),
+        # Between two, an answer may take 24 hours: one takes 21, one 24 and a half.
+        said(108, "17 12:00", "kim", "kim-sam", **direct),
+        said(109, "18 09:00", "sam", "kim-sam", **direct),
+        said(110, "17 13:00", "kim", "kim-lee", **direct),
+        said(111, "18 13:30", "lee", "kim-lee", **direct),
+    ]

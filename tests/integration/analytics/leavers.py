@@ -1,13 +1,18 @@
 """A seeded community of some months in which people come, and leave: some fade away before they do, some just stop."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.integration.analytics.archived import Fact, fact
+from analytics.reports.outcomes import HORIZON
+from tests.integration.analytics.archived import Fact, fact, write
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS = 120
+LAST = (START + timedelta(days=DAYS - 1)).date()
 CHANNELS = 12
 #: Days over which somebody fades.
 FADING = 14
@@ -80,3 +85,49 @@ def active(facts: Iterable[Fact], tenant: str = "acme") -> dict[str, set[date]]:
         if event.tenant == tenant and event.user_id is not None:
             found.setdefault(event.user_id, set()).add(event.time.date())
     return found
+
+
+class Known:
+    """The plain count of who was at risk on a day, and who of them left."""
+
+    def __init__(self, facts: Iterable[Fact], tenant: str = "acme") -> None:
+        self.days = active(facts, tenant)
+
+    def at_risk(self, day: date) -> set[str]:
+        return {who for who, days in self.days.items() if any(0 <= (day - d).days < HORIZON for d in days)}
+
+    def left(self, day: date) -> set[str]:
+        stayed = {who for who, days in self.days.items() if any(0 < (d - day).days <= HORIZON for d in days)}
+        return self.at_risk(day) - stayed
+
+
+def auc(risks: Mapping[str, float], left: Collection[str]) -> float:
+    """The chance that who left has more than who stayed, by comparing every two."""
+    gone = [risks[who] for who in left]
+    stayed = [risk for who, risk in risks.items() if who not in left]
+    return sum((a > b) + (a == b) / 2 for a in gone for b in stayed) / (len(gone) * len(stayed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """Who is in `acme`, and everything that will have happened there a horizon after the last day."""
+
+    persons: list[Person]
+    whole: list[Fact]
+
+
+def planted(root: Path, count: int) -> Planted:
+    """An archive of so many people of `acme`, and of other tenants, that ends with the last day.
+
+    Of `small` there are forty; nobody can know the people of `coin`, who come by throwing one.
+    """
+    persons = people(Random(7), count, DAYS)
+    whole = list(lived(Random(8), persons, START, DAYS + HORIZON))
+    coin = [
+        Person(name=f"k{n:03}", rate=0.06, talk=1, channels=("c1",), joined=0, left=999, fades=False)
+        for n in range(300)
+    ]
+    write(root, (found for found in whole if found[0].time.date() <= LAST))
+    write(root, lived(Random(9), coin, START, DAYS, "coin"))
+    write(root, lived(Random(10), people(Random(10), 40, DAYS), START, DAYS, "small"))
+    return Planted(persons=persons, whole=whole)

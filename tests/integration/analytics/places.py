@@ -1,20 +1,25 @@
 """An archive in a folder, and reports over it on real Spark: what tests of reports stand on."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame, SparkSession
 
 from analytics.reports import counting
 from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
+from analytics.reports.report import Report
 from analytics.reports.snapshot import Snapshot
 from analytics.reports.spans import Span
 from infra.contracts.reports import Document
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.settings import Archive, Runtime
+
+_EVERY = 10_000_000
 
 
 class Place:
@@ -52,6 +57,30 @@ class Place:
         coverage = Coverage(as_of=as_of, at=as_of)
         (document,) = counting.documents(REPORTS[name], rows, [tenant], span, coverage, versions)
         return document
+
+
+def documents(
+    spark: SparkSession, root: Path, report: Report, day: date, tenants: Sequence[str], zone: str = "UTC"
+) -> dict[str, Document]:
+    """The report of the period of this day, of each of these tenants, as of an hour after all is known."""
+    reader = ArchiveReader(Archive(location=str(root)), Runtime())
+    (span,) = report.spans(day, day, ZoneInfo(zone))
+    versions = Snapshot(reader, report.tables).versions
+    tables = {t.name: counting.read(spark, reader.root, t, versions[t.name], tenants) for t in report.tables}
+    as_of = span.until + timedelta(hours=1)
+    rows = counting.shown(report.query(tables, span, as_of), report.shapes).collect()
+    found = counting.documents(
+        report, (row.asDict() for row in rows), tenants, span, Coverage(as_of=as_of, at=as_of), versions
+    )
+    return {document.tenant: document for document in found}
+
+
+def whole(report: Report) -> Report:
+    """The report with everybody in its lists, whom it could not praise as well."""
+    shapes = (
+        replace(shape, most=_EVERY, kind="table" if shape.kind == "ranking" else shape.kind) for shape in report.shapes
+    )
+    return replace(report, shapes=tuple(shapes))
 
 
 def sections_of(document: Document) -> dict[str, list[dict[str, Any]]]:

@@ -39,11 +39,13 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory, delta: SparkSession) -> P
     return Place(root, delta)
 
 
-def report(place: Place, name: str, day: int, month: int = 3) -> Document:
+def report(
+    place: Place, name: str, day: int, month: int = 3, tenant: str = "acme", as_of: datetime = AS_OF
+) -> Document:
     """The report of the period of this day."""
     of = date(2026, month, day)
     (span,) = REPORTS[name].spans(of, of, BERLIN)
-    return place.document(name, span, as_of=AS_OF)
+    return place.document(name, span, tenant, as_of=as_of)
 
 
 def figures(document: Document, **expected: Any) -> None:
@@ -118,6 +120,37 @@ def test_response_times(lived_in: Place) -> None:
     # What eve said does not count as an answer, nor as a question.
     figures(report(lived_in, "response-times", 11), waits=2, answered=1, unanswered=1, median=1_800.0)
     figures(report(lived_in, "response-times", 3), waits=0, answered=0)
+
+
+def test_response_times_where_threads_are_opened_again_and_between_two(lived_in: Place) -> None:
+    tuesday = report(lived_in, "response-times", 17, tenant="other")
+    # Answered are kim in the thread after 20 minutes, lee after 10, and kim by sam after 21 hours, since they are two.
+    # What max says to lee's question ends nothing any more; sam twice and max wait in the open for 8 hours, and kim for
+    # lee, who is half an hour late, for 24.
+    figures(tuesday, waits=7, answered=3, unanswered=4, waiting=0, answered_percent=42.9, median=1_200.0)
+    figures(tuesday, within_5m=0, within_15m=1, within_1h=1, within_8h=0, within_24h=1)
+    unanswered = {row["message"]: row["waited"] for row in sections_of(tuesday)["unanswered"]}
+    assert unanswered == {**dict.fromkeys(("e102", "e106", "e107"), 28_800.0), "e110": 86_400.0}
+    # The thread that kim opens again is answered after 5 minutes, not after 25 hours; nobody answers sam, sam and lee.
+    figures(report(lived_in, "response-times", 18, tenant="other"), waits=4, answered=1, unanswered=3, median=300.0)
+    # The next morning at eight the two between two may still be answered.
+    morning = datetime(2026, 3, 19, 8, tzinfo=BERLIN).astimezone(UTC)
+    early = report(lived_in, "response-times", 18, tenant="other", as_of=morning)
+    figures(early, waits=4, answered=1, unanswered=1, waiting=2, answered_percent=50.0)
+    figures(report(lived_in, "daily", 17, tenant="other"), sent=7, active=4)
+
+
+def test_a_month_of_a_few_people_foretells_nothing(lived_in: Place) -> None:
+    churn = report(lived_in, "churn", 31)
+    # From the 2nd to the 31st; from the 18th on came ann, dan and cem, of the desk kim, sam and lee.
+    figures(churn, abstained="30 days of history; 42 are needed, three times 14", people=3, expected=None, auc=None)
+    assert sections_of(churn)["people"] == []
+    of_desk = report(lived_in, "churn", 31, tenant="other")
+    figures(of_desk, abstained="15 days of history; 42 are needed, three times 14", people=3, at_risk=None)
+    channels = report(lived_in, "next-channel", 31)
+    # Since the 4th ann, bob, dan and cem wrote; ann alone in both channels, and three are needed.
+    figures(channels, people=4, suggested=0, channels=0)
+    assert sections_of(channels)["people"] == []
 
 
 def test_lifecycle(lived_in: Place) -> None:

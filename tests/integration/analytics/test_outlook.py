@@ -1,10 +1,8 @@
 """Churn and next channel on real Spark, of a community whose leavers are known, and of whom its future is as well."""
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from math import expm1
 from pathlib import Path
-from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,91 +10,50 @@ import pytest
 from pyspark.sql import SparkSession
 
 from analytics.reports import counting, outcomes
-from analytics.reports.coverage import Coverage
 from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot
 from infra.contracts.reports import Document
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.settings import Archive, Runtime
+from tests.integration.analytics import places
 from tests.integration.analytics.archived import Fact, fact, write
-from tests.integration.analytics.leavers import Person, active, lived, people
+from tests.integration.analytics.leavers import DAYS, LAST, START, Known, Person, Planted, auc, planted
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-DAYS = 120
-LAST = (START + timedelta(days=DAYS - 1)).date()
-#: The horizon after the last day, which the archive does not have.
-BEYOND = outcomes.HORIZON
-UTC_ZONE = ZoneInfo("UTC")
 TENANTS = ("acme", "coin", "small", "silent")
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 
 
-def documents(spark: SparkSession, root: Path, name: str, day: date, zone: str = "UTC") -> dict[str, Document]:
-    reader = ArchiveReader(Archive(location=str(root)), Runtime())
-    report = REPORTS[name]
-    (span,) = report.spans(day, day, ZoneInfo(zone))
-    versions = Snapshot(reader, report.tables).versions
-    tables = {t.name: counting.read(spark, reader.root, t, versions[t.name], TENANTS) for t in report.tables}
-    as_of = span.until + timedelta(hours=1)
-    rows = counting.shown(report.query(tables, span, as_of), report.shapes).collect()
-    found = counting.documents(
-        report, (row.asDict() for row in rows), TENANTS, span, Coverage(as_of=as_of, at=as_of), versions
-    )
-    return {document.tenant: document for document in found}
+def documents(spark: SparkSession, root: Path, name: str, day: date) -> dict[str, Document]:
+    return places.documents(spark, root, REPORTS[name], day, TENANTS)
 
 
 def section(document: Document, name: str) -> tuple[dict[str, Any], ...]:
     return next(section.rows for section in document.sections if section.name == name)
 
 
-def auc(risks: Mapping[str, float], left: Iterable[str]) -> float:
-    """The chance that who left has more than who stayed, by comparing every two."""
-    gone = set(left)
-    pairs = [(risks[a], risks[b]) for a in gone for b in risks if b not in gone]
-    return sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)
-
-
-class Known:
-    """The plain count of who was at risk on a day, and who of them left."""
-
-    def __init__(self, facts: Iterable[Fact], tenant: str = "acme") -> None:
-        self.days = active(facts, tenant)
-
-    def at_risk(self, day: date) -> set[str]:
-        return {who for who, days in self.days.items() if any(0 <= (day - d).days < BEYOND for d in days)}
-
-    def left(self, day: date) -> set[str]:
-        stayed = {who for who, days in self.days.items() if any(0 < (d - day).days <= BEYOND for d in days)}
-        return self.at_risk(day) - stayed
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("community")
 
 
 @pytest.fixture(scope="module")
-def persons() -> list[Person]:
-    return people(Random(7), 600, DAYS)
+def community(root: Path) -> Planted:
+    return planted(root, 600)
 
 
 @pytest.fixture(scope="module")
-def whole(persons: list[Person]) -> list[Fact]:
-    """Everything that will have happened a horizon after the last day."""
-    return list(lived(Random(8), persons, START, DAYS + BEYOND))
+def persons(community: Planted) -> list[Person]:
+    return community.persons
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory, whole: list[Fact]) -> Path:
-    """An archive that ends with the last day. Nobody can know the people of `coin`, who come by throwing one."""
-    folder = tmp_path_factory.mktemp("community")
-    coin = [
-        Person(name=f"k{n:03}", rate=0.06, talk=1, channels=("c1",), joined=0, left=999, fades=False)
-        for n in range(300)
-    ]
-    write(folder, [f for f in whole if f[0].time.date() <= LAST])
-    write(folder, lived(Random(9), coin, START, DAYS, "coin"))
-    write(folder, lived(Random(10), people(Random(10), 40, DAYS), START, DAYS, "small"))
-    return folder
+def whole(community: Planted) -> list[Fact]:
+    """Everything that will have happened a horizon after the last day, with which the archive ends."""
+    return community.whole
 
 
 @pytest.fixture(scope="module")
-def predicted(root: Path, delta: SparkSession) -> dict[str, Document]:
+def predicted(root: Path, community: Planted, delta: SparkSession) -> dict[str, Document]:
     return documents(delta, root, "churn", LAST)
 
 

@@ -6,13 +6,12 @@ IRC logs to take instead. The table it prints is by metric, over all days.
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
@@ -20,15 +19,13 @@ from analytics.reports.job import Job
 from analytics.reports.registry import REPORTS
 from analytics.reports.runs import Runs
 from analytics.settings import Analytics
-from infra.contracts.events import Event
 from infra.contracts.metrics import METRICS, SKETCH_ERROR
 from infra.runtime.archive import ArchiveReader
 from infra.runtime.cassandra import Database
 from infra.runtime.clock import SystemClock
 from infra.runtime.settings import Archive, Cassandra, Kafka, Runtime
-from ingest.importers.irc import open_logs
-from ingest.importers.passages import BEGINNING
 from tests.integration.analytics.archived import Fact, community
+from tests.integration.analytics.chat import irc
 from tests.integration.analytics.streamed import stream
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -45,16 +42,6 @@ def logged_days() -> tuple[list[Fact], list[date]]:
         facts = [(event, "events") for event in irc(Path(folder))]
     facts.sort(key=lambda fact: fact[0].received_at or fact[0].time)
     return facts, sorted({event.time.date() for event, _ in facts})
-
-
-def irc(folder: Path) -> Iterator[Event]:
-    """Every event of the logs, as if it had been received when it happened."""
-    for log in open_logs(sorted(folder.glob("*.raw.txt")), channel="#ubuntu"):
-        for passage in log.read(BEGINNING):
-            for record in passage.records:
-                event = msgspec.json.decode(record.raw, type=Event)
-                # A lane of their own is for what the stream must not count.
-                yield msgspec.structs.replace(event, tenant="acme", received_at=event.time, historical=None)
 
 
 def test_additive_numbers_are_the_same_and_people_within_the_error(

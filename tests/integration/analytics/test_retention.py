@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,8 +14,8 @@ from analytics.reports.registry import REPORTS
 from analytics.reports.snapshot import Snapshot
 from analytics.reports.spans import Span
 from infra.contracts.reports import Document
-from tests.integration.analytics.archived import Fact, community, fact, write
-from tests.integration.analytics.cohorts import People
+from tests.integration.analytics.archived import Fact, fact, write
+from tests.integration.analytics.cohorts import People, joining
 from tests.integration.analytics.places import Place
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -28,12 +27,7 @@ STATES = ("active", "new", "returning", "resurrecting", "dormant")
 
 @pytest.fixture(scope="module")
 def facts() -> list[Fact]:
-    """A community that somebody new joins every day, who comes again or not."""
-    random, found = Random(11), community(seed=11, start=START, days=130, count=1_600)
-    for n in range(130):
-        moments = [START + timedelta(days=n + away) for away in (0, 1, 6, 8, 33) if not away or random.random() < 0.4]
-        found += [fact(10_000 + 10 * n + k, moment, user_id=f"n{n}") for k, moment in enumerate(moments)]
-    return found
+    return joining(START, 130)
 
 
 @pytest.fixture(scope="module")
