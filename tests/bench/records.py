@@ -1,0 +1,60 @@
+"""What stands in a topic: how many events came to it since a moment, so that a run counts only if none is missing."""
+
+from confluent_kafka import Consumer, TopicPartition
+
+from infra.contracts import codec
+from infra.contracts.topics import Topic
+from infra.runtime.kafka import consumer_config, end_offsets
+from infra.runtime.settings import Kafka
+
+_TIMEOUT = 10.0
+#: The end offset of each partition.
+Ends = dict[tuple[str, int], int]
+
+
+class Lost(Exception):
+    """A run that lost or doubled something, and so measured nothing."""
+
+
+def check(sent: int, found: int) -> None:
+    """Raise `Lost` unless as many came out as went in."""
+    if sent != found:
+        raise Lost(f"{sent:,} events went in and {found:,} came out")
+
+
+def ends(kafka: Kafka, topic: Topic) -> Ends:
+    """Where the topic ends now."""
+    consumer = _consumer(kafka)
+    try:
+        return _ends(consumer, kafka, topic)
+    finally:
+        consumer.close()
+
+
+def counted(kafka: Kafka, topic: Topic, since: Ends) -> int:
+    """The events in the records that were appended since, of frames each one in them."""
+    consumer = _consumer(kafka)
+    try:
+        now = _ends(consumer, kafka, topic)
+        left = {place: end for place, end in now.items() if end > since[place]}
+        consumer.assign([TopicPartition(*place, since[place]) for place in left])
+        found = 0
+        while left:
+            for message in consumer.consume(1_000, _TIMEOUT):
+                assert message.error() is None, message.error()
+                found += len(codec.split(message.value() or b""))
+                place = (message.topic() or "", message.partition() or 0)
+                if (message.offset() or 0) + 1 >= left.get(place, 1 << 62):
+                    del left[place]
+        return found
+    finally:
+        consumer.close()
+
+
+def _consumer(kafka: Kafka) -> Consumer:
+    return Consumer(consumer_config(kafka, "bench", kafka.group("bench")))
+
+
+def _ends(consumer: Consumer, kafka: Kafka, topic: Topic) -> Ends:
+    name = kafka.topic(topic.name)
+    return end_offsets(consumer, [TopicPartition(name, n) for n in range(topic.partitions)], _TIMEOUT)
