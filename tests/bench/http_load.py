@@ -1,4 +1,4 @@
-"""Closed-loop load over HTTP/1.1: so many connections, each with one request on its way, written to cost little itself."""
+"""Closed-loop load over HTTP/1.1: so many connections, each with one request on its way, at little cost of its own."""
 
 import asyncio
 import time

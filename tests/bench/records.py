@@ -1,8 +1,11 @@
 """What stands in a topic: how many events came to it since a moment, so that a run counts only if none is missing."""
 
+from typing import cast
+
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.contracts import codec
+from infra.contracts import headers as h
 from infra.contracts.topics import Topic
 from infra.runtime.kafka import consumer_config, end_offsets
 from infra.runtime.settings import Kafka
@@ -32,21 +35,28 @@ def ends(kafka: Kafka, topic: Topic) -> Ends:
 
 
 def counted(kafka: Kafka, topic: Topic, since: Ends) -> int:
-    """The events in the records that were appended since, of frames each one in them."""
+    """The events that were appended since, of frames each one in them."""
+    return appended(kafka, topic, since)[0]
+
+
+def appended(kafka: Kafka, topic: Topic, since: Ends) -> tuple[int, float]:
+    """How many events were appended since, heartbeats left out, and when the last was, in Unix seconds."""
     consumer = _consumer(kafka)
     try:
         now = _ends(consumer, kafka, topic)
         left = {place: end for place, end in now.items() if end > since[place]}
         consumer.assign([TopicPartition(*place, since[place]) for place in left])
-        found = 0
+        found, last = 0, 0
         while left:
             for message in consumer.consume(1_000, _TIMEOUT):
                 assert message.error() is None, message.error()
-                found += len(codec.split(message.value() or b""))
+                if h.KIND not in dict(cast(list[tuple[str, bytes | None]], message.headers() or [])):
+                    found += len(codec.split(message.value() or b""))
+                    last = max(last, message.timestamp()[1])
                 place = (message.topic() or "", message.partition() or 0)
                 if (message.offset() or 0) + 1 >= left.get(place, 1 << 62):
                     del left[place]
-        return found
+        return found, last / 1_000
     finally:
         consumer.close()
 

@@ -11,7 +11,7 @@ import psutil
 
 
 class Worker:
-    """A process that calls functions for us, one at a time, and lives until `close`. They and their arguments travel."""
+    """A process that calls functions for us, one at a time, until `close`. They and their arguments are pickled."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -34,10 +34,15 @@ class Worker:
         self._process.join()
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system seconds of a process and its children so far."""
+def processes(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
     process = psutil.Process(pid)
-    return sum(times.user + times.system for times in (p.cpu_times() for p in (process, *process.children(True))))
+    return [process, *process.children(recursive=True)]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system seconds of a process and its descendants so far."""
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes(pid)))
 
 
 class Stopwatch:
