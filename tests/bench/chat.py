@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 import uuid_utils
 
-from infra.contracts.events import MESSAGE_SENT
+from infra.contracts.events import MESSAGE_SENT, Event, truncate_ms
 
+TENANT: Final = "bench"
 CHANNELS: Final = 1_000
 _EXPONENT: Final = 1.1
 _BYTES: Final = 300
@@ -41,6 +42,16 @@ def events(count: int, *, seed: int, channels: int = CHANNELS) -> list[bytes]:
         )
         for place in places
     ]
+
+
+def stamped(total: int, *, seed: int, channels: int = CHANNELS) -> list[Event]:
+    """The same as ingest stamps them."""
+    now = truncate_ms(datetime.now(UTC))
+    prepared = events(total, seed=seed, channels=channels)
+    made = msgspec.json.decode(b"[" + b",".join(prepared) + b"]", type=list[Event])
+    for event in made:
+        event.tenant, event.source, event.request_id, event.received_at = TENANT, "bench", "bench", now
+    return made
 
 
 def bodies(prepared: list[bytes], size: int) -> Iterator[bytes]:

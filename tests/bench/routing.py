@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,20 +16,19 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from infra.contracts import codec, placement
-from infra.contracts.events import Event, truncate_ms
+from infra.contracts.events import Event
 from infra.contracts.rules import EVERYONE, RuleSet
 from infra.contracts.topics import EVENTS, INGEST, Topic
 from infra.runtime.control import publish
 from infra.runtime.kafka import apply_topics, consumer_config, producer_config
 from infra.runtime.settings import Kafka
-from tests.bench.chat import events
+from tests.bench.chat import TENANT, stamped
 from tests.bench.contest import Bar, Contender, Contest, Figures
 from tests.bench.place import Place
 from tests.bench.records import Ends, Lost, appended, check, counted, ends
 from tests.bench.workers import Stopwatch, Worker, cpu_seconds, processes
 from tests.integration.streams.running import framed, router, send, wait_until
 
-TENANT: Final = "bench"
 EVENTS_A_RUN: Final = 60_000
 #: Of a peer that takes a fraction of a thousand a second.
 _FEW: Final = 6_000
@@ -90,7 +88,7 @@ def contests(place: Place) -> Iterator[list[Contest]]:
         apply_topics(place.kafka, [source, target])
 
         def looped() -> Figures:
-            prepared = stamped(place.scaled(EVENTS_A_RUN), next(seeds))
+            prepared = stamped(place.scaled(EVENTS_A_RUN), seed=next(seeds))
             since, before = ends(place.kafka, source), ends(place.kafka, target)
             fill_plain(place.kafka, source, prepared)
             figures: Figures = loop.call(_loop, place.kafka, source, target, since, len(prepared))
@@ -98,7 +96,7 @@ def contests(place: Place) -> Iterator[list[Contest]]:
             return figures
 
         def run(process: _Process, total: int) -> Callable[[], Figures]:
-            return lambda: process.drain(stamped(place.scaled(total), next(seeds)))
+            return lambda: process.drain(stamped(place.scaled(total), seed=next(seeds)))
 
         def contest(title: str, ours: _Process, peers: list[Contender], bars: list[Bar]) -> Contest:
             return Contest(
@@ -128,15 +126,6 @@ def contests(place: Place) -> Iterator[list[Contest]]:
             contest("S2 routing, rules off", off, peers, [against(against=_LOOP, least=0.8), *bars]),
             contest("S2 routing, default rules", default, [], [against(against=_LOOP, least=0.4)]),
         ]
-
-
-def stamped(total: int, seed: int) -> list[Event]:
-    """Events as ingest stamps them."""
-    now = truncate_ms(datetime.now(UTC))
-    made = msgspec.json.decode(b"[" + b",".join(events(total, seed=seed)) + b"]", type=list[Event])
-    for event in made:
-        event.tenant, event.source, event.request_id, event.received_at = TENANT, "bench", "bench", now
-    return made
 
 
 def fill_plain(kafka: Kafka, topic: Topic, prepared: list[Event]) -> None:
@@ -237,7 +226,7 @@ def _running(place: Place, name: str, command: list[str]) -> Iterator[int]:
 def _awake(process: _Process) -> _Process:
     """Once it has passed something on: a consumer group takes its time to form."""
     before = ends(process.kafka, process.target)
-    prepared = stamped(1_000, 0)
+    prepared = stamped(1_000, seed=0)
     process.fill(process.kafka, process.source, prepared)
     wait_until(lambda: _grown(process.kafka, process.target, before) >= len(prepared), _SECONDS)
     return process
