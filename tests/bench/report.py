@@ -18,6 +18,7 @@ _WORDS = {
     "per_cpu_second": "events/CPU-s",
     "p50_ms": "p50, ms",
     "p99_ms": "p99, ms",
+    "queries_a_window": "queries a window",
     "kib_per_connection": "KiB/connection",
 }
 

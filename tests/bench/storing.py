@@ -55,7 +55,7 @@ def contests(place: Place) -> Iterator[list[Contest]]:
             return stamped(place.scaled(total), seed=next(seeds), channels=channels)
 
         def bare(function: Callable[[Cassandra, list[Bound]], Figures], total: int, channels: int) -> Figures:
-            figures: Figures = worker.call(function, place.cassandra, list(map(_row, prepared(total, channels))))
+            figures: Figures = worker.call(function, place.cassandra, list(map(row, prepared(total, channels))))
             return figures
 
         def ours(channels: int) -> Figures:
@@ -103,7 +103,7 @@ def _drain(process: HistoryProcess, prepared: list[Event]) -> Figures:
     return {"per_second": len(prepared) / took.seconds, "per_cpu_second": len(prepared) / spent}
 
 
-def _row(event: Event) -> Bound:
+def row(event: Event) -> Bound:
     """What the writer stores of a message, made beforehand."""
     assert event.tenant is not None
     assert event.received_at is not None
