@@ -13,12 +13,18 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.bench import ingest, pages, routing, storing
+from tests.bench import fanout, ingest, pages, routing, storing
 from tests.bench.contest import ROUNDS, Contest, Results, hold
 from tests.bench.place import opened
 from tests.bench.report import as_json, hardware, is_met, table
 
-STAGES = {"ingest": ingest.contests, "routing": routing.contests, "history": storing.contests, "pages": pages.contests}
+STAGES = {
+    "ingest": ingest.contests,
+    "routing": routing.contests,
+    "history": storing.contests,
+    "pages": pages.contests,
+    "live": fanout.contests,
+}
 _QUICK = 0.2
 
 
