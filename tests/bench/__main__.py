@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.bench import fanout, ingest, pages, routing, storing
+from tests.bench import counting, fanout, ingest, pages, routing, storing
 from tests.bench.contest import ROUNDS, Contest, Results, hold
 from tests.bench.place import opened
 from tests.bench.report import as_json, hardware, is_met, table
