@@ -24,6 +24,7 @@ STAGES = {
     "history": storing.contests,
     "pages": pages.contests,
     "live": fanout.contests,
+    "metrics": counting.contests,
 }
 _QUICK = 0.2
 
