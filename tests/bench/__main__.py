@@ -13,9 +13,9 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.bench import counting, fanout, ingest, pages, routing, storing
+from tests.bench import counting, fanout, ingest, pages, routing, storing, whole
 from tests.bench.contest import ROUNDS, Contest, Results, hold
-from tests.bench.place import opened
+from tests.bench.place import Place
 from tests.bench.report import as_json, hardware, is_met, table
 
 STAGES = {
@@ -25,6 +25,7 @@ STAGES = {
     "pages": pages.contests,
     "live": fanout.contests,
     "metrics": counting.contests,
+    "whole": whole.contests,
 }
 _QUICK = 0.2
 
@@ -41,7 +42,7 @@ def main() -> int:
     console, errors = Console(), Console(stderr=True)
     console.print(hardware())
     found: list[tuple[Contest, Results]] = []
-    with opened(scale) as place, Progress(console=errors, transient=True) as progress:
+    with Place(scale) as place, Progress(console=errors, transient=True) as progress:
         for stage in options.stage or STAGES:
             with STAGES[stage](place) as contests:
                 for contest in contests:

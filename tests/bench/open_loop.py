@@ -68,8 +68,16 @@ class Http:
 
     async def get(self, path: str) -> bytes:
         """The body of a 200. Raises `ConnectionError` for another status."""
+        return await self._ask(f"GET {path} HTTP/1.1\r\nHost: bench\r\n{self._headers}\r\n".encode())
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """The same for JSON that is sent."""
+        more = f"{self._headers}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return await self._ask(f"POST {path} HTTP/1.1\r\nHost: bench\r\n{more}\r\n".encode() + body)
+
+    async def _ask(self, request: bytes) -> bytes:
         connection = self._free.pop() if self._free else await self._connect()
-        body = await connection.ask(f"GET {path} HTTP/1.1\r\nHost: bench\r\n{self._headers}\r\n".encode())
+        body = await connection.ask(request)
         self._free.append(connection)
         return body
 

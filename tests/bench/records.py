@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.contracts import codec
@@ -34,12 +35,12 @@ def ends(kafka: Kafka, topic: Topic) -> Ends:
         consumer.close()
 
 
-def counted(kafka: Kafka, topic: Topic, since: Ends) -> int:
-    """The events that were appended since, of frames each one in them."""
-    return appended(kafka, topic, since)[0]
+def counted(kafka: Kafka, topic: Topic, since: Ends, tenant: str | None = None) -> int:
+    """The events that were appended since, of frames each one in them; of one tenant, or all."""
+    return appended(kafka, topic, since, tenant)[0]
 
 
-def appended(kafka: Kafka, topic: Topic, since: Ends) -> tuple[int, float]:
+def appended(kafka: Kafka, topic: Topic, since: Ends, tenant: str | None = None) -> tuple[int, float]:
     """How many events were appended since, heartbeats left out, and when the last was, in Unix seconds."""
     consumer = _consumer(kafka)
     try:
@@ -51,7 +52,7 @@ def appended(kafka: Kafka, topic: Topic, since: Ends) -> tuple[int, float]:
             for message in consumer.consume(1_000, _TIMEOUT):
                 assert message.error() is None, message.error()
                 if h.KIND not in dict(cast(list[tuple[str, bytes | None]], message.headers() or [])):
-                    found += len(codec.split(message.value() or b""))
+                    found += sum(tenant in (None, _of(event)) for event in codec.split(message.value() or b""))
                     last = max(last, message.timestamp()[1])
                 place = (message.topic() or "", message.partition() or 0)
                 if (message.offset() or 0) + 1 >= left.get(place, 1 << 62):
@@ -59,6 +60,14 @@ def appended(kafka: Kafka, topic: Topic, since: Ends) -> tuple[int, float]:
         return found, last / 1_000
     finally:
         consumer.close()
+
+
+class _Tenant(msgspec.Struct):
+    tenant: str | None = None
+
+
+def _of(event: msgspec.Raw) -> str | None:
+    return msgspec.json.decode(event, type=_Tenant).tenant
 
 
 def _consumer(kafka: Kafka) -> Consumer:

@@ -18,6 +18,12 @@ _WORDS = {
     "per_cpu_second": "events/CPU-s",
     "p50_ms": "p50, ms",
     "p99_ms": "p99, ms",
+    "behind_seconds": "behind at the end, s",
+    "live_p50_ms": "live p50, ms",
+    "live_p99_ms": "live p99, ms",
+    "history_p99_ms": "history p99, ms",
+    "metric_p50_ms": "metric p50, ms",
+    "metric_p99_ms": "metric p99, ms",
     "queries_a_window": "queries a window",
     "kib_per_connection": "KiB/connection",
 }
