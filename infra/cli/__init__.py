@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import access, archive, data, ledger, letters, report, review, rules, schema, stack, tenants
+from infra.cli import access, archive, bench, data, ledger, letters, report, review, rules, schema, stack, tenants
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ review.register(app)
 ledger.register(app)
 app.add_typer(archive.app)
 report.register(app)
+bench.register(app)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """S7: all of Hubbub on one machine, as `hubbub up` runs it: what it sustains, and how soon an event is seen."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -38,7 +39,7 @@ def contests(place: Place) -> Iterator[list[Contest]]:
     seeds = count()
     with ExitStack() as stack:
         load = stack.enter_context(closing(Worker()))
-        hubbub = Stack(place.folder / "whole")
+        hubbub = _plain(Stack(place.folder / "whole"))
         stack.enter_context(hubbub.running())
         key = hubbub.tenant(TENANT)
         seconds = _SECONDS * place.scale
@@ -68,6 +69,15 @@ def contests(place: Place) -> Iterator[list[Contest]]:
             contest(HALF, {"live_p50_ms": 15.0, "live_p99_ms": 75.0, "history_p99_ms": 200.0}),
             contest(CALM, {"metric_p50_ms": 1_200.0, "metric_p99_ms": 3_000.0}),
         ]
+
+
+def _plain(hubbub: Stack) -> Stack:
+    """As `hubbub up` runs it, without what makes it easy to hurt."""
+    for name in ("HUBBUB_FAULTS", "HUBBUB_ARCHIVE_COMMIT_SECONDS", "PYTHONPATH"):
+        del hubbub.environment[name]
+    if path := os.environ.get("PYTHONPATH"):
+        hubbub.environment["PYTHONPATH"] = path
+    return hubbub
 
 
 def _sustain(hubbub: Stack, load: Worker, key: str, rate: int, seconds: float, seed: int) -> Figures:
