@@ -12,6 +12,8 @@ from infra.runtime.kafka import consumer_config, end_offsets
 from infra.runtime.settings import Kafka
 
 _TIMEOUT = 10.0
+#: `consume` waits so long for more than there is.
+_LOOK = 0.2
 #: The end offset of each partition.
 Ends = dict[tuple[str, int], int]
 
@@ -49,7 +51,7 @@ def appended(kafka: Kafka, topic: Topic, since: Ends, tenant: str | None = None)
         consumer.assign([TopicPartition(*place, since[place]) for place in left])
         found, last = 0, 0
         while left:
-            for message in consumer.consume(1_000, _TIMEOUT):
+            for message in consumer.consume(10_000, _LOOK):
                 assert message.error() is None, message.error()
                 if h.KIND not in dict(cast(list[tuple[str, bytes | None]], message.headers() or [])):
                     found += sum(tenant in (None, _of(event)) for event in codec.split(message.value() or b""))

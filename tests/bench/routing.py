@@ -157,7 +157,7 @@ def _loop(kafka: Kafka, source: Topic, target: Topic, since: Ends, total: int) -
     found = 0
     with Stopwatch() as took:
         while found < total:
-            for message in consumer.consume(1_000, 1.0):
+            for message in consumer.consume(1_000, 0.1):
                 value = message.value() or b""
                 event = decoder.decode(value)
                 producer.produce(name, value, key=placement.key(TENANT, event), on_delivery=report)
