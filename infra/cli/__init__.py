@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from infra.cli import access, archive, data, ledger, letters, report, review, rules, schema, stack, tenants, trials
+from infra.cli import (
+    access,
+    archive,
+    bench,
+    data,
+    ledger,
+    letters,
+    report,
+    review,
+    rules,
+    schema,
+    stack,
+    tenants,
+    trials,
+)
 from infra.runtime.errors import PreconditionError
 
 app = typer.Typer(
@@ -29,6 +43,7 @@ review.register(app)
 ledger.register(app)
 app.add_typer(archive.app)
 report.register(app)
+bench.register(app)
 
 
 def main() -> None:
