@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 from pyarrow import parquet
 
-from infra.contracts.reports import Cell, Document
+from infra.contracts.reports import Cell, Document, columns_of
 
 #: What a report says of itself, in every row: as of when, how complete, whether final.
 _ABOUT: Final = ("report", "tenant", "period", "timezone", "as_of", "complete", "final", "revision")
@@ -23,7 +23,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 def sheet(documents: Sequence[Document]) -> str:
     """The documents as one CSV text with a header. They are of one report."""
-    names = [column.name for column in documents[0].columns] if documents else []
+    names = list(columns_of(documents))
     out = io.StringIO()
     writer = csv.DictWriter(out, [*_ABOUT, "section", "key", *names], restval="", lineterminator="\n")
     writer.writeheader()
@@ -51,7 +51,7 @@ def write_parquet(documents: Sequence[Document], path: Path) -> None:
         **{"as_of": moment, "complete": pa.bool_(), "final": pa.bool_(), "revision": pa.int64()},
         **{"section": pa.string(), "key": pa.string()},
     }
-    for column in documents[0].columns if documents else ():
+    for column in columns_of(documents).values():
         found = [row.get(column.name) for row in rows]
         if column.unit in ("start", "day"):
             columns[column.name] = moment

@@ -16,7 +16,7 @@ from infra.cli.access import read_directory
 from infra.cli.checkup import running_addresses
 from infra.cli.output import AsJson, note, print_table
 from infra.contracts.control import CANARY
-from infra.contracts.reports import OPEN, Column, Document, Section
+from infra.contracts.reports import OPEN, Column, Document, Section, columns_of
 from infra.runtime.errors import PreconditionError
 from infra.runtime.settings import Cassandra, Kafka, Runtime
 
@@ -136,19 +136,19 @@ def _tables(documents: Sequence[Document]) -> None:
     """The figures of each report, then its lists."""
     from analytics.reports.page import key_of, shown, state_of
 
-    columns = {column.name: column for column in documents[0].columns}
+    columns = columns_of(documents)
     facts: Mapping[str, Callable[[Document], str]] = {
         "AS OF": lambda document: "" if document.as_of is None else f"{document.as_of:%Y-%m-%d %H:%MZ}",
         "STATE": lambda document: state_of(document)[0],
     }
     # A few are compared side by side; of many the first figures have to do, a line each.
     if len(documents) <= _BESIDE:
-        figures = [columns[name] for name in documents[0].figures]
+        figures = [columns[name] for name in dict.fromkeys(name for document in documents for name in document.figures)]
         print_table(
             ("", *(f"{document.period} {document.tenant}" for document in documents)),
             [
                 *((label, *map(fact, documents)) for label, fact in facts.items()),
-                *((c.label, *(shown(c, document.figures[c.name]) for document in documents)) for c in figures),
+                *((c.label, *(shown(c, document.figures.get(c.name)) for document in documents)) for c in figures),
             ],
         )
     else:
@@ -158,7 +158,7 @@ def _tables(documents: Sequence[Document]) -> None:
             [
                 (
                     *(document.period, document.tenant, *(fact(document) for fact in facts.values())),
-                    *(shown(column, document.figures[column.name]) for column in figures),
+                    *(shown(column, document.figures.get(column.name)) for column in figures),
                 )
                 for document in documents
             ],

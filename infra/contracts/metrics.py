@@ -104,8 +104,6 @@ class Metric:
     grains: tuple[str, ...] = tuple(grain.name for grain in GRAINS)
     tiles: tuple[str, ...] = ()
     """The grains of which the dashboard shows the current window."""
-    source: Literal["windows"] = "windows"
-    """Where its measures are stored."""
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -4,7 +4,7 @@ It is stored as JSON, CSV and an HTML page, all made of one `Document`, which ex
 registry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -115,3 +115,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The figures to show first."""
     figures: Mapping[str, Cell]
     sections: tuple[Section, ...]
+
+
+def columns_of(documents: Iterable[Document]) -> dict[str, Column]:
+    """Every column of these by its name. They are of one report, which may have had fewer when some were made."""
+    return {column.name: column for document in documents for column in document.columns}

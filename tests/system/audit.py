@@ -281,7 +281,7 @@ def metrics_exact(log: Log, database: Database, only: str | None = None) -> Clai
         start = windows.MINUTE.start(event.time)
         scopes = [metrics.TENANT_SCOPE] + ([metrics.channel_scope(event.channel_id)] if event.channel_id else [])
         for measure in counts:
-            if outcome == measure.outcome and event.type in measure.types:
+            if measure.takes(event, outcome):
                 recount.update((event.tenant or "", scope, start, measure.name) for scope in scopes)
     stored: Counter[tuple[str, str, datetime, str]] = Counter()
     columns = ", ".join(m.name for m in counts)

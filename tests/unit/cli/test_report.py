@@ -1,5 +1,7 @@
 """`hubbub report` prints what is stored, says how much it had to count, and refuses what it cannot make."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -96,6 +98,26 @@ def test_json_and_csv_are_for_scripts(made):
     assert [document.period for document in found] == ["2026-03-13", "2026-03-14"]
     sheet = made.run("daily", *RANGE, "--format", "csv").stdout
     assert sheet.startswith("report,tenant,period,")
+
+
+def test_a_day_that_was_made_before_a_number_was_counted_stands_beside_the_others(made):
+    def of_then(day: date) -> Document:
+        found = daily(day, tenant="acme")
+        if day.day != 13:
+            return found
+        columns = tuple(column for column in found.columns if column.name != "joins")
+        sections = tuple(
+            msgspec.structs.replace(section, columns=tuple(name for name in section.columns if name != "joins"))
+            for section in found.sections
+        )
+        figures = {name: cell for name, cell in found.figures.items() if name != "joins"}
+        return msgspec.structs.replace(found, columns=columns, sections=sections, figures=figures)
+
+    made.stored["daily"] = of_then
+    joins = daily(date(2026, 3, 14), tenant="acme").figures["joins"]
+    assert f"Joins – {joins:,}" in lines(made.run("daily", *RANGE).stdout)
+    rows = list(csv.DictReader(io.StringIO(made.run("daily", *RANGE, "--format", "csv").stdout)))
+    assert [row["joins"] for row in rows if row["section"] == "total"] == ["", str(joins)]
 
 
 def test_a_heat_map_has_a_line_a_cohort_and_marks_what_is_not_over(made):
