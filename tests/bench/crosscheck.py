@@ -1,9 +1,9 @@
 """Retention, lifecycle and sessions of real chat: the reports against an independent count of the same in DuckDB.
 
-`python -m tests.bench.crosscheck FOLDER [REPORT …]` reads IRC logs, `*.raw.txt`, as they are imported, writes them to an
-archive, makes the reports of sampled periods with Spark, and compares every number of theirs, of every cohort, step and
-person, with what `tests.bench.recount` finds. Every second retention is made in the middle of its period. Prints how
-many agree and each that does not. Exit code 1 on a difference.
+`python -m tests.bench.crosscheck FOLDER [REPORT …]` reads IRC logs, `*.raw.txt`, as they are imported, writes them to
+an archive, makes the reports of sampled periods with Spark, and compares every number of theirs, of every cohort, step
+and person, with what `tests.bench.recount` finds. Every second retention is made in the middle of its period. Prints
+how many agree and each that does not. Exit code 1 on a difference.
 """
 
 import argparse
