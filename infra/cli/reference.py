@@ -27,6 +27,7 @@ _SETTINGS_MODULES = (
     "streams.ledger.settings",
     "analytics.settings",
     "analytics.archive.settings",
+    "analytics.interactions.settings",
     "analytics.reports.settings",
     "api.settings",
 )
