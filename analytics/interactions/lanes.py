@@ -5,7 +5,7 @@ in the partition that is furthest behind. So what is counted follows from the lo
 read against one another: by a reader that follows, or by one that catches up. Heartbeats keep silent partitions going.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -67,3 +67,12 @@ def watermark(lanes: Iterable[Lane]) -> datetime | None:
     newest = [lane.newest for lane in lanes]
     known = [moment for moment in newest if moment is not None]
     return MINUTE.start(min(known) - WATERMARK_DELAY) if known and len(known) == len(newest) else None
+
+
+def ahead(lanes: Mapping[int, Lane]) -> set[int]:
+    """The partitions that need not be read on for time to go on."""
+    known = {partition: lane.newest for partition, lane in lanes.items() if lane.newest is not None}
+    if len(known) < len(lanes):
+        return set(known)
+    least = min(known.values()) + WATERMARK_DELAY
+    return {partition for partition, newest in known.items() if newest > least}

@@ -48,7 +48,7 @@ def run() -> int:
         clock=SystemClock(),
     )
     health = Health("interactions")
-    health.add("kafka", lambda: Check(reader.fatal is None, reader.fatal or ""))
+    health.add("kafka", teller.check_kafka)
     health.add("cassandra", lambda: Check(store.reachable, "" if store.reachable else "does not answer"))
     health.add("snapshots", teller.check_disk)
     health.add("progress", teller.progress)

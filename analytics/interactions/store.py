@@ -44,7 +44,7 @@ class Store(Persistent):
         now: datetime,
     ) -> None:  # fmt: skip
         """Store how far all that is stored has come."""
-        values = (INTERACTIONS_QUERY, None, watermark, msgspec.json.encode(offsets).decode(), since, late, copies, now)
+        values = (INTERACTIONS_QUERY, 0, watermark, msgspec.json.encode(offsets).decode(), since, late, copies, now)
         self.run(lambda: [self._database.prepared(PUT_PROGRESS).bind(values)])
 
 

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, Message
 
 from analytics.interactions.acts import Unreadable, read
 from analytics.interactions.books import Books
+from analytics.interactions.lanes import ahead
 from analytics.interactions.reader import Reader
 from analytics.interactions.settings import InteractionsSettings
 from analytics.interactions.snapshot import SnapshotFile
@@ -28,7 +29,7 @@ from infra.runtime.telemetry import INTERACTIONS_EVENTS, INTERACTIONS_KEPT, INTE
 log = structlog.get_logger("hubbub.interactions")
 
 _READ_SECONDS: Final = 0.2
-_ENDS_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 5.0
 #: What a start without a snapshot reads before it counts: nobody waits longer, and no session lasts longer.
 _WARM_UP: Final = timedelta(hours=24)
 
@@ -55,7 +56,9 @@ class Teller:
         self.books = Books({})
         self._hold_until: datetime | None = None
         self._ends: dict[int, int] = {}
-        self._stored_at = self._saved_at = self._ends_at = clock.monotonic()
+        self._stored_at = self._saved_at = clock.monotonic()
+        self._looked_at: float | None = None
+        self._answers = True
         self._unreadable = 0
         self._disk: str | None = None
         self.progress = Progress(settings.stall_seconds)
@@ -66,6 +69,10 @@ class Teller:
         if not self._ends:
             return None
         return sum(max(0, end - self.books.lanes[partition].offset) for partition, end in self._ends.items())
+
+    def check_kafka(self) -> Check:
+        """Holds while Kafka answers, and its client is not beyond repair."""
+        return Check(self._answers and self._reader.fatal is None, self._reader.fatal or "")
 
     def check_disk(self) -> Check:
         """Holds while snapshots can be written."""
@@ -122,8 +129,8 @@ class Teller:
             if now - self._saved_at >= self._settings.snapshot_seconds:
                 self._saved_at = now
                 self.save()
-        if now - self._ends_at >= _ENDS_SECONDS or not self._ends:
-            self._ends_at = now
+        if self._looked_at is None or now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
             self._look()
 
     def store(self) -> None:
@@ -174,19 +181,14 @@ class Teller:
         if self.books.buffered <= limit:
             self._reader.pause(frozenset())
             return
-        newest = {partition: lane.newest for partition, lane in self.books.lanes.items()}
-        least = min((moment for moment in newest.values() if moment is not None), default=None)
-        if any(moment is None for moment in newest.values()):
-            ahead = {partition for partition, moment in newest.items() if moment is not None}
-        else:
-            assert least is not None
-            ahead = {p for p, moment in newest.items() if moment is not None and moment > least + WATERMARK_DELAY}
-        self._reader.pause(frozenset(ahead))
+        self._reader.pause(frozenset(ahead(self.books.lanes)))
 
     def _look(self) -> None:
         try:
             self._ends = self._reader.ends()
+            self._answers = True
         except KafkaException as error:
+            self._answers = False
             log.warning("kafka.unavailable", error=error.args[0].name())
 
 
