@@ -85,7 +85,7 @@ async def live_metrics(
     principal: Reader,
     metric: Annotated[list[str] | None, Query(description="Comma separated names to follow", max_length=50)] = None,
     scope: ScopeName = TENANT_SCOPE,
-    grain: GrainName = MINUTE.name,
+    grain: GrainName = None,
     resume: Annotated[str | None, Query(description="A resume token, where Last-Event-ID cannot be sent")] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -101,7 +101,7 @@ async def live_metrics(
     if not followed:
         feed.points.open(subscriber)
         return _Stream(feed, subscriber, _PointLines(feed, subscriber))
-    place = Place(principal.tenant, scope, BY_NAME[grain])
+    place = Place(principal.tenant, scope, BY_NAME[grain or MINUTE.name])
     try:
         told, recovered = await feed.followed.open(subscriber, place, followed, last_event_id or resume or None)
     except BaseException:

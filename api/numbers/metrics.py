@@ -14,11 +14,13 @@ from api.errors import Refused, not_found
 from api.history.messages import utc
 from api.models.base import refusals
 from api.models.numbers import MetricsBody, SeriesBody
+from api.numbers import interactions
 from api.numbers.freshness import Freshness, judge, read_progress
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables
-from infra.contracts.metrics import METRICS, SKETCH_ERROR, TENANT_SCOPE, Metric, channel_scope
+from infra.contracts.interactions import INTERACTIONS, Interaction
+from infra.contracts.metrics import METRICS, TENANT_SCOPE, Metric, channel_scope
 from infra.contracts.tables import Statement
 from infra.contracts.windows import BY_NAME, DAY, HOUR, MINUTE, QUARTER, Grain
 
@@ -34,7 +36,9 @@ _SPAN = {
 ScopeName = Annotated[
     str, Query(description="`tenant`, or `channel:ID`", max_length=300, pattern=r"^(tenant|channel:[\s\S]+)$")
 ]
-GrainName = Annotated[str, Query(pattern="^(1m|15m|1h|1d)$")]
+GrainName = Annotated[
+    str | None, Query(description="Default: the finest that the metric has", pattern="^(1m|15m|1h|1d)$")
+]
 _FROM = "Default: an hour of minutes, a day of quarters, two days of hours, thirty days"
 _TO = "Exclusive. Default: the end of the current window"
 #: Where a window was written by both, the first wins.
@@ -45,7 +49,7 @@ _CHANNEL = channel_scope("")
 @router.get("/v1/metrics", response_model=MetricsBody, responses=refusals(401, 403))
 async def registry(_: Reader) -> Response:
     """Every published metric and what it means."""
-    return json({"metrics": [_entry(metric) for metric in METRICS.values()]})
+    return json({"metrics": [*map(_entry, METRICS.values()), *map(_entry, INTERACTIONS.values())]})
 
 
 @router.get(
@@ -61,25 +65,30 @@ async def series(
     scope: ScopeName = TENANT_SCOPE,
     since: Annotated[AwareDatetime | None, Query(alias="from", description=_FROM)] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to", description=_TO)] = None,
-    grain: GrainName = MINUTE.name,
+    grain: GrainName = None,
 ) -> Response:
     """One metric over time. Windows in which nothing happened have no point."""
-    metric = METRICS.get(name)
+    metric: Metric | Interaction | None = METRICS.get(name) or INTERACTIONS.get(name)
     if metric is None:
         raise not_found("metric")
     check_scope(principal, metric, scope)
-    span = span_of(BY_NAME[grain], since, until, state.clock.now(), state.settings.max_points)
+    span = span_of(grain_of(metric, grain), since, until, state.clock.now(), state.settings.max_points)
     # Progress first: what is read after it is at least as new as its watermark claims.
-    freshness = await read_freshness(state)
-    numbers = await read_numbers(state, principal.tenant, scope, span)
-    if not numbers and scope != TENANT_SCOPE:
-        await _check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
+    if isinstance(metric, Interaction):
+        freshness = await interactions.read_freshness(state)
+        points = await interactions.read_points(state, principal.tenant, scope, metric, span, freshness)
+    else:
+        freshness = await read_freshness(state)
+        numbers = await read_numbers(state, principal.tenant, scope, span)
+        points = [point(metric, span.grain, one, freshness) for one in numbers if one.value(metric)]
+    if not points and scope != TENANT_SCOPE:
+        await check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
     return json(
         {
             "metric": metric.name,
             "scope": scope,
-            "grain": grain,
-            "points": [point(metric, span.grain, one, freshness) for one in numbers if one.value(metric)],
+            "grain": span.grain.name,
+            "points": points,
             **freshness.fields(span.end),
         }
     )
@@ -121,7 +130,7 @@ def span_of(grain: Grain, since: datetime | None, until: datetime | None, now: d
     return Span(grain, start, end)
 
 
-def check_scope(principal: Principal, metric: Metric, scope: str) -> None:
+def check_scope(principal: Principal, metric: Metric | Interaction, scope: str) -> None:
     """Raise `Refused` unless this principal may see this metric at this scope."""
     if scope == TENANT_SCOPE:
         if principal.channels is not None:
@@ -132,6 +141,13 @@ def check_scope(principal: Principal, metric: Metric, scope: str) -> None:
         kind = "channel"
     if kind not in metric.scopes:
         raise Refused(400, f"{metric.name} has no scope {kind}.")
+
+
+def grain_of(metric: Metric | Interaction, asked: str | None) -> Grain:
+    """The grain to show a metric in. Raises `Refused` 400 for one it does not have."""
+    if asked is not None and asked not in metric.grains:
+        raise Refused(400, f"{metric.name} has no grain {asked}, only {', '.join(metric.grains)}.")
+    return BY_NAME[asked or metric.grains[0]]
 
 
 async def read_freshness(state: State) -> Freshness:
@@ -184,7 +200,8 @@ async def read_windows(
     return [rows[start] for start in sorted(rows)]
 
 
-async def _check_channel_exists(state: State, tenant: str, channel_id: str) -> None:
+async def check_channel_exists(state: State, tenant: str, channel_id: str) -> None:
+    """Raise 404 for a channel that nobody has made or spoken in."""
     buckets, channel = await asyncio.gather(
         state.history.buckets(tenant, channel_id), state.database.execute(tables.CHANNEL, (tenant, channel_id))
     )
@@ -202,12 +219,12 @@ def point(metric: Metric, grain: Grain, number: Number, freshness: Freshness) ->
         "final": number.exact or freshness.is_final(end),
         "revision": number.revision,
     }
-    if metric.approximate and not number.exact:
-        shown |= {"approximate": True, "error": round(SKETCH_ERROR, 4)}
+    if metric.error is not None and not number.exact:
+        shown |= {"approximate": True, "error": round(metric.error, 4)}
     return shown
 
 
-def _entry(metric: Metric) -> dict[str, Any]:
+def _entry(metric: Metric | Interaction) -> dict[str, Any]:
     return {
         "name": metric.name,
         "meaning": metric.meaning,
@@ -215,5 +232,5 @@ def _entry(metric: Metric) -> dict[str, Any]:
         "scopes": metric.scopes,
         "grains": metric.grains,
         "approximate": metric.approximate,
-        "error": round(SKETCH_ERROR, 4) if metric.approximate else None,
+        "error": None if metric.error is None else round(metric.error, 4),
     }

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from infra.contracts.metrics import Metric
 from infra.contracts.windows import DAY, HOUR, QUARTER
 
 #: The live query whose windows and waits are published; a new version starts from a new snapshot.
@@ -50,20 +49,65 @@ def quantile(buckets: Buckets, share: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction(Metric):
-    """A metric of `interaction_windows`: a count divided by `unit_size`, or a `share` of the response times."""
+class Interaction:
+    """A metric of `interaction_windows`: a count, or with a `share` that quantile of the response times."""
 
-    grains: tuple[str, ...] = tuple(grain.name for grain in GRAINS)
-    unit_size: int = 1
+    name: str
+    label: str
+    """What it is called where people see it."""
+    meaning: str
+    unit: str
+    measure: str
+    per: int = 1
+    """What the count is divided by."""
     share: float | None = None
+    scopes: tuple[str, ...] = ("tenant", "channel")
+    grains: tuple[str, ...] = tuple(grain.name for grain in GRAINS)
+    tiles: tuple[str, ...] = ()
+    """The grains of which the dashboard shows a window."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What it is made of."""
+        return (self.measure,)
+
+    @property
+    def formula(self) -> str:
+        """What it is made of, in words."""
+        if self.share is not None:
+            return f"{self.share:.0%} of {self.measure}"
+        return self.measure if self.per == 1 else f"{self.measure} / {self.per}"
+
+    @property
+    def error(self) -> float | None:
+        """The largest relative error; None for a count."""
+        return None if self.share is None else BUCKET_ERROR
+
+    @property
+    def approximate(self) -> bool:
+        """Whether it is an estimate."""
+        return self.share is not None
 
     def value(self, counts: Mapping[str, int], buckets: Buckets) -> float | None:
         """The number of one window; None where it has none."""
         if self.share is None:
             count = counts[self.measure]
-            return (count if self.unit_size == 1 else round(count / self.unit_size, 1)) or None
+            return (count if self.per == 1 else round(count / self.per, 1)) or None
         seconds = quantile(buckets, self.share)
         return None if seconds is None else float(f"{seconds:.3g}")
+
+
+def _response_time(share: float, tiles: tuple[str, ...] = ()) -> Interaction:
+    percent = f"{share:.0%}".removesuffix("%")
+    return Interaction(
+        name=f"response_time_p{percent}",
+        label=f"Response time, {percent} %",
+        meaning=f"{percent} % of the answers in the window took no longer",
+        unit="seconds",
+        measure="responses",
+        share=share,
+        tiles=tiles,
+    )
 
 
 INTERACTIONS: Final = {
@@ -71,43 +115,40 @@ INTERACTIONS: Final = {
     for metric in (
         Interaction(
             name="sessions",
+            label="Sessions",
             meaning="sessions that began: what one person does on one device until 30 minutes without an event, cut "
-            "every 24 hours; session ids of clients are left to the report",
+            "every 24 hours; the session ids of clients are left to the report",
             unit="sessions",
             measure="sessions",
             scopes=("tenant",),
+            tiles=("1d",),
         ),
         Interaction(
             name="engaged_seconds",
+            label="Engaged",
             meaning="time between events of a session, at most 5 minutes of each gap, in the window of its later event",
             unit="seconds",
             measure="engaged_ms",
-            unit_size=1000,
+            per=1000,
             scopes=("tenant",),
         ),
         Interaction(
             name="answered",
+            label="Answered",
             meaning="waits that somebody else's message ended, in the window of that message",
             unit="waits",
             measure="answered",
         ),
         Interaction(
             name="unanswered",
+            label="Unanswered",
             meaning="waits that were given up after 8 hours, 24 in a direct channel, in the window of that moment",
             unit="waits",
             measure="unanswered",
         ),
-        *(
-            Interaction(
-                name=f"response_time_p{share:.0%}".removesuffix("%"),
-                meaning=f"{share:.0%} of the answers in the window took no longer",
-                unit="seconds",
-                measure="responses",
-                share=share,
-                approximate=True,
-            )
-            for share in (0.5, 0.9, 0.95)
-        ),
+        _response_time(0.5, ("1d",)),
+        _response_time(0.9),
+        _response_time(0.95),
     )
 }
 

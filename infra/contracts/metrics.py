@@ -64,6 +64,11 @@ class Metric:
     scopes: tuple[str, ...] = ("tenant", "channel")
     grains: tuple[str, ...] = tuple(grain.name for grain in GRAINS)
 
+    @property
+    def error(self) -> float | None:
+        """The relative standard error; None for a metric that counts."""
+        return SKETCH_ERROR if self.approximate else None
+
 
 METRICS: Final = {
     metric.name: metric

@@ -12,6 +12,7 @@ from api.errors import Refused
 from api.numbers.freshness import LogEnds, Progress, judge
 from api.numbers.metrics import span_of
 from api.state import State
+from infra.contracts.interactions import INTERACTIONS
 from infra.contracts.metrics import METRICS
 from infra.contracts.windows import DAY, GRAINS, HOUR, MINUTE, WATERMARK_DELAY, Grain
 from tests.unit.api.conftest import NOW, Client
@@ -35,8 +36,9 @@ async def get(client: Client, query: str = "", metric: str = "messages_sent") ->
 
 async def test_the_registry_is_the_contract(client: Client):
     listed = (await client("read").get("/v1/metrics")).json()["metrics"]
-    assert [entry["name"] for entry in listed] == list(METRICS)
-    assert {entry["name"] for entry in listed if entry["approximate"]} == {"contributors", "active_users"}
+    assert [entry["name"] for entry in listed] == [*METRICS, *INTERACTIONS]
+    responses = {"response_time_p50", "response_time_p90", "response_time_p95"}
+    assert {entry["name"] for entry in listed if entry["approximate"]} == {"contributors", "active_users"} | responses
 
 
 async def test_points_are_final_once_the_watermark_has_passed_their_end(client: Client, database: MemoryDatabase):
