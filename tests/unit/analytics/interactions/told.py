@@ -46,15 +46,11 @@ def heartbeat(minute: float) -> Event:
     return Event(id="h", type=HEARTBEAT, time=at(minute), user_id="hubbub", tenant="")
 
 
-def place(one: Event) -> int:
-    return placement.partition(placement.key(one.tenant or "", one), PARTITIONS)
-
-
-def logged(events: Iterable[Event], until: float | None = None) -> Log:
+def logged(events: Iterable[Event], until: float | None = None, partitions: int = PARTITIONS) -> Log:
     """The events in this order, then a heartbeat in each partition."""
-    log: Log = {partition: [] for partition in range(PARTITIONS)}
+    log: Log = {partition: [] for partition in range(partitions)}
     for one in events:
-        log[place(one)].append(msgspec.json.encode(one))
+        log[placement.partition(placement.key(one.tenant or "", one), partitions)].append(msgspec.json.encode(one))
     if until is not None:
         for values in log.values():
             values.append(msgspec.json.encode(heartbeat(until)))
