@@ -68,6 +68,10 @@ class Conversation:
         """Who waits: by author, their unanswered messages, the first of which opened the wait."""
         return self._waits
 
+    def holds(self, message_id: str) -> bool:
+        """Whether this message is an unanswered one."""
+        return any(message.id == message_id for messages in self._waits.values() for message in messages)
+
     def copy(self) -> "Conversation":
         """Another that goes on from here."""
         return Conversation(self.patience, self._waits, most=self._most)

@@ -7,9 +7,11 @@ Its state after a watermark follows from the log alone, so whoever starts again 
 same values.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from heapq import nsmallest
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -21,10 +23,11 @@ from analytics.interactions.lanes import Admission, Lane, watermark
 from analytics.interactions.windows import Windows
 from analytics.responses import End
 from analytics.stays import Stay
-from infra.contracts.interactions import BOARD_WAITS, Board, Waiting
+from infra.contracts.interactions import BOARD_WAITS, Board
 from infra.contracts.metrics import TENANT_SCOPE, channel_scope
 from infra.contracts.windows import MINUTE
 
+_BEGINNING: Final = attrgetter("since", "message_id")
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 #: Tenant, author and device.
@@ -151,8 +154,8 @@ class Books:
         for tenant, touched in self._touched.items():
             of = self._channels[tenant]
             for channel_id in touched:
-                yield tenant, channel_scope(channel_id), _board(of[channel_id].waiting())
-            yield tenant, TENANT_SCOPE, _board(one for channel in of.values() for one in channel.waiting())
+                yield tenant, channel_scope(channel_id), of[channel_id].board
+            yield tenant, TENANT_SCOPE, _joined([channel.board for channel in of.values()])
 
     def shown(self) -> None:
         """The boards are stored."""
@@ -195,6 +198,11 @@ class Books:
                 self._touch(tenant, channel.id)
 
 
-def _board(waits: Iterable[Waiting]) -> Board:
-    everyone = list(waits)
-    return Board(total=len(everyone), waits=nsmallest(BOARD_WAITS, everyone, key=lambda w: (w.since, w.message_id)))
+def _joined(boards: Sequence[Board]) -> Board:
+    longest = merge(*(board.longest for board in boards), key=_BEGINNING)
+    newest = merge(*(board.newest for board in boards), key=_BEGINNING, reverse=True)
+    return Board(
+        total=sum(board.total for board in boards),
+        longest=list(islice(longest, BOARD_WAITS)),
+        newest=list(islice(newest, BOARD_WAITS)),
+    )

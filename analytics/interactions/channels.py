@@ -7,14 +7,14 @@ order, and each time something settles, so nothing provisional is ever counted.
 from bisect import insort
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 
 import msgspec
 
 from analytics.interactions.acts import Act
 from analytics.responses import DIRECT_PATIENCE, GROUP_PATIENCE, Conversation, End, Said, Wait
-from infra.contracts.interactions import Waiting
+from infra.contracts.interactions import BOARD_WAITS, Board, Waiting
 
 #: The most people that wait in one conversation, and messages that are kept of each.
 MOST: Final = 100
@@ -43,7 +43,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 class Channel:
     """The conversations of one channel, each of which ends when nobody waits in it."""
 
-    __slots__ = ("_ahead", "_pending", "_settled", "id")
+    __slots__ = ("_ahead", "_board", "_pending", "_settled", "id")
 
     def __init__(self, channel_id: str, saved: list[Saved] | None = None) -> None:
         self.id = channel_id
@@ -52,6 +52,7 @@ class Channel:
         }
         self._pending: list[Act] = []
         self._ahead: _Threads | None = None
+        self._board: Board | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to remember."""
@@ -67,6 +68,7 @@ class Channel:
 
     def hear(self, act: Act) -> None:
         """An act that is not settled yet, in whatever order they come."""
+        self._board = None
         if self._pending and act.order < self._pending[-1].order:
             insort(self._pending, act, key=_ORDER)
             self._ahead = None
@@ -84,31 +86,44 @@ class Channel:
         for conversation in self._settled.values():
             yield from _ended(conversation, conversation.expire(moment))
         self._settled = {thread: one for thread, one in self._settled.items() if one.waits}
-        self._ahead = None
+        self._ahead = self._board = None
 
-    def waiting(self) -> Iterator[Waiting]:
+    @property
+    def board(self) -> Board:
         """Who waits now, as far as anybody knows."""
-        if self._pending and self._ahead is None:
+        if self._board is None:
+            opened = [
+                (messages[0].time, messages[0].id, thread, messages[0].author)
+                for thread, conversation in self._newest().items()
+                for messages in conversation.waits.values()
+            ]
+            opened.sort(key=itemgetter(0, 1))
+            self._board = Board(
+                total=len(opened),
+                longest=[self._wait(*one) for one in opened[:BOARD_WAITS]],
+                newest=[self._wait(*one) for one in opened[: -BOARD_WAITS - 1 : -1]],
+            )
+        return self._board
+
+    def _wait(self, time: datetime, message_id: str, thread_id: str | None, author: str) -> Waiting:
+        return Waiting(channel_id=self.id, thread_id=thread_id, message_id=message_id, author=author, since=time)
+
+    def _newest(self) -> _Threads:
+        if not self._pending:
+            return self._settled
+        if self._ahead is None:
             self._ahead = {thread: conversation.copy() for thread, conversation in self._settled.items()}
             for act in self._pending:
                 _exhaust(_apply(self._ahead, act))
-        for thread, conversation in (self._settled if self._ahead is None else self._ahead).items():
-            for messages in conversation.waits.values():
-                opened = messages[0]
-                yield Waiting(
-                    channel_id=self.id,
-                    thread_id=thread,
-                    message_id=opened.id,
-                    author=opened.author,
-                    since=opened.time,
-                )
+        return self._ahead
 
 
 def _apply(threads: _Threads, act: Act) -> Iterator[Ended]:
     """Take in one act. A delete need not say which thread its message is in."""
     if act.verb == "delete":
         for conversation in threads.values():
-            yield from _ended(conversation, conversation.delete(act.message_id, act.time))
+            if conversation.holds(act.message_id):
+                yield from _ended(conversation, conversation.delete(act.message_id, act.time))
         return
     conversation = threads.get(act.thread_id) or threads.setdefault(
         act.thread_id, Conversation(GROUP_PATIENCE, most=MOST)

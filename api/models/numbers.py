@@ -124,9 +124,10 @@ class WaitBody(Model):
 
 
 class WaitingBody(Model):
-    """Who waits for an answer now, the longest first."""
+    """Who waits for an answer now."""
 
     scope: str
+    order: str
     waiting: list[WaitBody]
     total: int
     """How many there are, whether or not they are listed."""

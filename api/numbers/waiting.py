@@ -1,6 +1,6 @@
 """Who waits for an answer now, provisionally: what is shown is seconds old and may still be found otherwise."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Response
@@ -19,6 +19,8 @@ from infra.contracts.metrics import TENANT_SCOPE, channel_scope
 
 router = APIRouter(tags=["metrics"])
 
+Order = Literal["longest", "newest"]
+
 _CHANNEL = channel_scope("")
 
 _board = msgspec.json.Decoder(Board)
@@ -29,9 +31,10 @@ async def waiting(
     principal: Reader,
     state: Shared,
     scope: ScopeName = TENANT_SCOPE,
+    order: Annotated[Order, Query(description="Who has waited longest first, or who began last")] = "longest",
     limit: Annotated[int, Query(ge=1, le=BOARD_WAITS)] = 50,
 ) -> Response:
-    """Who waits for an answer, the longest first: of the tenant, or in one channel."""
+    """Who waits for an answer: in the tenant, or in one channel."""
     if scope != TENANT_SCOPE:
         check_channel(principal, scope.removeprefix(_CHANNEL))
     elif principal.channels is not None:
@@ -40,11 +43,12 @@ async def waiting(
     rows = await state.database.execute(tables.WAITING, (principal.tenant, scope))
     if not rows and scope != TENANT_SCOPE:
         await check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
-    board = _board.decode(rows[0][0]) if rows else Board(total=0, waits=[])
+    board = _board.decode(rows[0][0]) if rows else Board()
     return json(
         {
             "scope": scope,
-            "waiting": board.waits[:limit],
+            "order": order,
+            "waiting": (board.longest if order == "longest" else board.newest)[:limit],
             "total": board.total,
             "provisional": True,
             "as_of": freshness.as_of,

@@ -95,8 +95,8 @@ complete. A response time is a quantile of a histogram, no more than {BUCKET_ERR
 |---|---|---|---|---|---|
 {chr(10).join(map(_interaction, INTERACTIONS.values()))}
 
-`GET /v1/waiting` lists who waits now: first unanswered messages, by channel and thread, the longest first. The list is
-provisional. It takes in what came seconds ago, which a late event may still put in another light, and counts nothing.
+`GET /v1/waiting` lists who waits now: first unanswered messages, by channel and thread. The list is
+provisional: it takes in what came seconds ago, which a late event may still put in another light, and counts nothing.
 
 Against the reports `sessions` and `response-times`, which count the same day exactly and hours later: a wait counts
 here when it ends, there when it began; a session here ends by the clock alone, there also where a client says so; a

@@ -64,7 +64,7 @@ class Interaction:
     scopes: tuple[str, ...] = ("tenant", "channel")
     grains: tuple[str, ...] = tuple(grain.name for grain in GRAINS)
     tiles: tuple[str, ...] = ()
-    """The grains of which the dashboard shows a window."""
+    """The grains of which the dashboard shows the current window: none, it lags behind the others."""
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class Interaction:
         return None if seconds is None else float(f"{seconds:.3g}")
 
 
-def _response_time(share: float, tiles: tuple[str, ...] = ()) -> Interaction:
+def _response_time(share: float) -> Interaction:
     percent = f"{share:.0%}".removesuffix("%")
     return Interaction(
         name=f"response_time_p{percent}",
@@ -106,7 +106,6 @@ def _response_time(share: float, tiles: tuple[str, ...] = ()) -> Interaction:
         unit="seconds",
         measure="responses",
         share=share,
-        tiles=tiles,
     )
 
 
@@ -121,7 +120,6 @@ INTERACTIONS: Final = {
             unit="sessions",
             measure="sessions",
             scopes=("tenant",),
-            tiles=("1d",),
         ),
         Interaction(
             name="engaged_seconds",
@@ -146,7 +144,7 @@ INTERACTIONS: Final = {
             unit="waits",
             measure="unanswered",
         ),
-        _response_time(0.5, ("1d",)),
+        _response_time(0.5),
         _response_time(0.9),
         _response_time(0.95),
     )
@@ -164,11 +162,15 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):
-    """Who waits in one scope, the longest first: at most `BOARD_WAITS` of them, and how many there are."""
+    """Who waits in one scope: how many, and of them those who have waited longest, and those who began last.
 
-    total: int
-    waits: list[Waiting]
+    Each list is in that order and has at most `BOARD_WAITS`.
+    """
+
+    total: int = 0
+    longest: list[Waiting] = []
+    newest: list[Waiting] = []
 
 
-#: The most waits that one row of `waiting` lists.
-BOARD_WAITS: Final = 200
+#: The most waits in each list of a board.
+BOARD_WAITS: Final = 100

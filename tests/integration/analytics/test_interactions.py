@@ -80,7 +80,7 @@ class Stored:
 
     def watermark(self) -> datetime | None:
         row = self._database.session.execute(self._database.prepared(tables.PROGRESS), (INTERACTIONS_QUERY,)).one()
-        return row and row[1].replace(tzinfo=UTC)
+        return row[1].replace(tzinfo=UTC) if row else None
 
     def offsets(self) -> dict[str, int]:
         row = self._database.session.execute(self._database.prepared(tables.PROGRESS), (INTERACTIONS_QUERY,)).one()
@@ -228,4 +228,4 @@ def test_killed_in_the_middle_it_counts_what_a_recount_counts(
 
 def _waits(stored: Stored, scope: str) -> list[str]:
     board = stored.boards().get(("acme", scope))
-    return [wait.message_id for wait in board.waits] if board else []
+    return [wait.message_id for wait in board.longest] if board else []

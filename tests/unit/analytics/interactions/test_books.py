@@ -1,6 +1,7 @@
 """What is counted follows from the log alone: however it is read, wherever it was interrupted, whatever came twice."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,7 +25,7 @@ HOURS = 60.0
 
 def boards(books: Books) -> dict[str, list[str]]:
     """Scope → who waits there, by message, the longest first."""
-    found = {scope: [wait.message_id for wait in board.waits] for _, scope, board in books.boards()}
+    found = {scope: [wait.message_id for wait in board.longest] for _, scope, board in books.boards()}
     books.shown()
     return found
 
@@ -77,7 +78,7 @@ def test_windows_only_grow_and_are_whole_when_they_are_final(seed: int) -> None:
     log = logged(community(seed, 600, 14 * HOURS))
     final, _ = recounted(log)
     books = Books(dict.fromkeys(log, 0))
-    stored: dict = {}
+    stored: dict[Any, dict[str, Any]] = {}
     rng = Random(seed)
     read: dict[int, list[bytes]] = {partition: [] for partition in log}
     for _ in range(40):
@@ -148,12 +149,14 @@ def test_a_direct_conversation_is_patient() -> None:
     assert boards(books)["tenant"] == []
 
 
-def test_the_longest_wait_comes_first_and_a_board_says_how_many_there_are() -> None:
+def test_a_board_has_the_longest_waits_and_the_newest_and_says_how_many_there_are() -> None:
     books = fed(logged([event(n % 7 / 10, f"q{n}", channel_id=f"c{n}") for n in range(250)]))
     found: dict[str, Board] = {scope: board for _, scope, board in books.boards()}
     board = found["tenant"]
-    assert (board.total, len(board.waits)) == (250, 200)
-    assert [(w.since, w.message_id) for w in board.waits] == sorted((w.since, w.message_id) for w in board.waits)
+    everyone = sorted((at(n % 7 / 10), f"q{n}") for n in range(250))
+    assert board.total == 250
+    assert [(wait.since, wait.message_id) for wait in board.longest] == everyone[:100]
+    assert [(wait.since, wait.message_id) for wait in board.newest] == everyone[:149:-1]
 
 
 def test_windows_that_began_before_everything_was_known_are_not_counted() -> None:
