@@ -6,7 +6,7 @@ that wait alone, and none if it names something else. A wait is cancelled when i
 said in it, and is unanswered once it is older than the conversation's patience; then their next message opens another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -49,19 +49,44 @@ class Wait:
 
 
 class Conversation:
-    """The open waits of one conversation. Feed it messages and deletes by their time, those of one time by id."""
+    """The open waits of one conversation. Feed it messages and deletes by their time, those of one time by id.
 
-    def __init__(self, patience: timedelta) -> None:
-        self._patience = patience
+    `patience` may grow while it goes on. With `most`, no more people than that wait, and no more messages are kept of
+    any of them: the oldest wait gives way, and ends as `OPEN`.
+    """
+
+    def __init__(
+        self, patience: timedelta, waits: Mapping[str, Sequence[Said]] | None = None, *, most: int | None = None
+    ) -> None:
+        self.patience = patience
+        self._most = most
         #: By author, their unanswered messages, the first of which opened the wait.
-        self._waits: dict[str, list[Said]] = {}
+        self._waits = {author: list(messages) for author, messages in (waits or {}).items()}
+
+    @property
+    def waits(self) -> Mapping[str, Sequence[Said]]:
+        """Who waits: by author, their unanswered messages, the first of which opened the wait."""
+        return self._waits
+
+    def holds(self, message_id: str) -> bool:
+        """Whether this message is an unanswered one."""
+        return any(message.id == message_id for messages in self._waits.values() for message in messages)
+
+    def copy(self) -> "Conversation":
+        """Another that goes on from here."""
+        return Conversation(self.patience, self._waits, most=self._most)
 
     def say(self, said: Said) -> Iterator[Wait]:
         """The waits that end by this message or before it."""
         yield from self.expire(said.time)
         for author in [author for author in self._waits if self._is_answered(author, said)]:
             yield Wait(self._waits.pop(author)[0], End.ANSWERED, said)
-        self._waits.setdefault(said.author, []).append(said)
+        own = self._waits.setdefault(said.author, [])
+        if self._most is None or len(own) < self._most:
+            own.append(said)
+        if self._most is not None and len(self._waits) > self._most:
+            oldest = min(self._waits, key=lambda author: self._waits[author][0].time)
+            yield Wait(self._waits.pop(oldest)[0], End.OPEN)
 
     def delete(self, message_id: str, moment: datetime) -> Iterator[Wait]:
         """The waits that ended before this message was deleted; its own is cancelled, or opens at the author's next."""
@@ -74,7 +99,7 @@ class Conversation:
 
     def expire(self, moment: datetime) -> Iterator[Wait]:
         """The waits that nobody had answered in time by then."""
-        oldest = moment - self._patience
+        oldest = moment - self.patience
         for author in [author for author, messages in self._waits.items() if messages[0].time < oldest]:
             yield Wait(self._waits.pop(author)[0], End.UNANSWERED)
 

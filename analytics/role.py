@@ -16,12 +16,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from analytics import checkpoint
 from analytics.follower import Follower
+from analytics.persistence import Stopping
 from analytics.publisher import Publisher
 from analytics.query import Reports, start_query
 from analytics.session import find_java, start_session
 from analytics.settings import Analytics, Java
 from analytics.source import find_first_day, source_options
-from analytics.store import Stopping, Store
+from analytics.store import Store
 from analytics.writer import Writer
 from infra.contracts.tables import MEMBERS, PROGRESS, PUT_MEMBER, PUT_PROGRESS, PUT_WINDOW, WINDOWS
 from infra.contracts.topics import HELD

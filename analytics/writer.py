@@ -13,8 +13,9 @@ import structlog
 from pyspark.sql import DataFrame
 
 from analytics.ladder import Change, Ladder, Minute
+from analytics.persistence import Stopping
 from analytics.rollups import Values, counted, to_columns
-from analytics.store import Stopping, Store
+from analytics.store import Store
 from analytics.tallies import Tallies, Tally, UserMinute
 from infra.contracts.events import from_ms
 from infra.contracts.metrics import COUNTS, DISTINCTS, MEASURES, TENANT_SCOPE, user_scope

@@ -11,7 +11,7 @@ from api.edge import Edge
 from api.history import channels, decisions, held, unread
 from api.live import endpoints as live
 from api.live.feed import Feed
-from api.numbers import metrics, top, trending
+from api.numbers import metrics, top, trending, waiting
 from api.state import State
 from infra.runtime.health import version
 
@@ -49,6 +49,7 @@ def create_app(state: State, feed: Feed | None = None) -> FastAPI:
         metrics,
         top,
         trending,
+        waiting,
         held,
         decisions,
         ledger,

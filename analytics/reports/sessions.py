@@ -3,8 +3,7 @@
     events of a device ─ island ─▶ stretches without an idle gap ─ told apart by the client's ids, where those can be
     believed ─ cut every 24 hours ─▶ one row a session
 
-The limits are those of docs/metrics.md, and PostHog's and Snowplow's: 30 idle minutes end a session, 24 hours cut it,
-and of a gap in it 5 minutes count as engaged.
+The limits are those of `analytics.stays`.
 """
 
 from collections.abc import Mapping
@@ -18,15 +17,13 @@ from analytics.reports import facts
 from analytics.reports.report import Report, Shape
 from analytics.reports.shares import percentile
 from analytics.reports.spans import Span
+from analytics.stays import ENGAGED, IDLE, LONGEST
 from infra.contracts import reports
 from infra.contracts.archive import EVENTS
 from infra.contracts.events import RECEIPT_DELIVERED
 
-_IDLE: Final = timedelta(minutes=30)
-_LONGEST: Final = timedelta(hours=24)
-_ENGAGED: Final = timedelta(minutes=5)
 #: A stretch that began before this is cut as if it began here: nobody is awake for so long.
-_BEFORE: Final = 3 * _LONGEST
+_BEFORE: Final = 3 * LONGEST
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1) // _MICROSECOND
 #: The section with a row for each length below, in hours and minutes, by the seconds it ends before.
@@ -42,14 +39,14 @@ _LENGTHS: Final = {
     "08:00 to 24:00": 86_400,
 }
 _RULE: Final = (
-    f"A session is what one person does on one device without an idle gap of more than {_IDLE.seconds // 60} minutes; "
-    f"a longer stretch is cut every {_LONGEST // timedelta(hours=1)} hours after its beginning. The device is what "
+    f"A session is what one person does on one device without an idle gap of more than {IDLE.seconds // 60} minutes; "
+    f"a longer stretch is cut every {LONGEST // timedelta(hours=1)} hours after its beginning. The device is what "
     "`context.device` names, by its `id` if it has one, else the anonymous id; events that name neither are of one "
     "unnamed device. Where one `context.session_id` follows another, a new session begins, if both can be believed: "
     "all events of such an id are one stretch of one person on one device, with no idle gap and no other id in "
     f"between, as far as from {_BEFORE.days} days before the day to one after it. A session counts as a whole on the "
     "day it began; the report is final a day later. Engaged time is the time between events of a session, of each gap "
-    f"{_ENGAGED.seconds // 60} minutes at most; a person on two devices at once is engaged on both, and twice. Every "
+    f"{ENGAGED.seconds // 60} minutes at most; a person on two devices at once is engaged on both, and twice. Every "
     "event by a person counts but what was held, blocked or taken down and `receipt.delivered`, which devices send by "
     "themselves; what was deleted was done."
     "\n\nAn example: events at 12:00, 12:04, 12:31 and 13:10 are two sessions, one "
@@ -155,7 +152,7 @@ def _stays(seen: DataFrame) -> DataFrame:
     named_so = Window.partitionBy("tenant", fn.coalesce("session_id", "id"))
     session = Window.partitionBy(*device, "stretch", "part")
     gap = fn.col("at") - fn.lag("at").over(in_turn)
-    islands = seen.withColumn("idle", fn.coalesce(gap > _micros(_IDLE), fn.lit(True))).withColumn(
+    islands = seen.withColumn("idle", fn.coalesce(gap > _micros(IDLE), fn.lit(True))).withColumn(
         "island", _running(fn.col("idle"), in_turn)
     )
     named = (
@@ -166,12 +163,12 @@ def _stays(seen: DataFrame) -> DataFrame:
     )
     another = fn.col("believed") != fn.last("believed", ignorenulls=True).over(earlier)
     # `least` passes over nulls, and the first event has no gap before it.
-    counted = fn.when(fn.col("gap").isNotNull(), fn.least("gap", fn.lit(_micros(_ENGAGED))))
+    counted = fn.when(fn.col("gap").isNotNull(), fn.least("gap", fn.lit(_micros(ENGAGED))))
     since_beginning = fn.col("at") - fn.min("at").over(Window.partitionBy(*device, "stretch"))
     return (
         named.withColumn("another", fn.coalesce(another, fn.lit(False)))
         .withColumn("stretch", _running(fn.col("idle") | fn.col("another"), in_turn))
-        .withColumn("part", fn.floor(since_beginning / _micros(_LONGEST)))
+        .withColumn("part", fn.floor(since_beginning / _micros(LONGEST)))
         .withColumn("gap", fn.col("at") - fn.lag("at").over(session.orderBy("at", "id")))
         .groupBy(*device, "stretch", "part")
         .agg(
@@ -232,5 +229,5 @@ SESSIONS: Final = Report(
     ),
     rule=_RULE,
     before=_BEFORE,
-    after=_LONGEST,
+    after=LONGEST,
 )

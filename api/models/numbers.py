@@ -21,7 +21,7 @@ class MetricBody(Model):
     grains: list[str]
     approximate: bool
     error: float | None = None
-    """Relative standard error of an approximate metric."""
+    """Relative error of an approximate metric: of people the standard error, of response times the largest."""
     tiles: list[str]
     """The grains of which the dashboard shows the current window."""
 
@@ -43,7 +43,7 @@ class PointBody(Model):
     revision: int
     approximate: bool = False
     error: float | None = None
-    """Relative standard error of an approximate value."""
+    """Relative error of an approximate value, as in the registry."""
 
 
 class SeriesBody(Model):
@@ -121,3 +121,29 @@ class TrendingBody(Model):
     watermark: datetime | None
     lag_seconds: float | None
     complete: bool
+
+
+class WaitBody(Model):
+    """Somebody who waits for an answer: the message that opened the wait, by whom and where."""
+
+    channel_id: str
+    thread_id: str | None
+    message_id: str
+    author: str
+    since: datetime
+
+
+class WaitingBody(Model):
+    """Who waits for an answer now."""
+
+    scope: str
+    order: str
+    waiting: list[WaitBody]
+    total: int
+    """How many there are, whether or not they are listed."""
+    provisional: bool
+    """Always: an event that comes late may still say otherwise, and nothing here is counted yet."""
+    as_of: datetime | None
+    """When the list was last right; null before the first time."""
+    watermark: datetime | None
+    lag_seconds: float | None

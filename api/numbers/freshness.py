@@ -87,17 +87,20 @@ class LogEnds:
         )
 
 
-async def read_progress(database: Reads) -> Progress | None:
-    """The progress of the query whose windows are published; None before its first trigger."""
-    rows = await database.execute(tables.PROGRESS, (tables.METRICS_QUERY,))
+async def read_progress(database: Reads, query: str = tables.METRICS_QUERY) -> Progress | None:
+    """The progress of a query whose windows are published; None before it has stored any."""
+    rows = await database.execute(tables.PROGRESS, (query,))
     if not rows or rows[0][1] is None or rows[0][6] is None:
         return None
     _, watermark, offsets, _, _, _, written_at = rows[0]
     return Progress(watermark=utc(watermark), offsets=_offsets.decode(offsets or "{}"), written_at=utc(written_at))
 
 
-def judge(progress: Progress | None, ends: LogEnds, now: datetime, monotonic: float) -> Freshness:
-    """How fresh numbers are that were read after this progress was."""
+def judge(progress: Progress | None, ends: LogEnds | None, now: datetime, monotonic: float) -> Freshness:
+    """How fresh numbers are that were read after this progress was.
+
+    Without `ends` nothing counts before the watermark has passed it, however far the log is read.
+    """
     if progress is None:
         return Freshness()
     newest = progress.watermark + WATERMARK_DELAY
@@ -105,5 +108,5 @@ def judge(progress: Progress | None, ends: LogEnds, now: datetime, monotonic: fl
         as_of=progress.written_at,
         watermark=progress.watermark,
         lag_seconds=round(max(0.0, (now - newest).total_seconds()), 3),
-        caught_up=ends.reached(monotonic, progress.offsets),
+        caught_up=ends is not None and ends.reached(monotonic, progress.offsets),
     )

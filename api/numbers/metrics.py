@@ -10,11 +10,13 @@ from api.auth import Principal, Reader, check_channel
 from api.errors import Refused, not_found
 from api.models.base import refusals
 from api.models.numbers import MetricsBody, SeriesBody
+from api.numbers import interactions
 from api.numbers.freshness import Freshness, judge, read_progress
 from api.numbers.windows import Number, most_points, read_numbers, span_of
 from api.replies import json
 from api.state import Shared, State
 from infra.contracts import tables
+from infra.contracts.interactions import INTERACTIONS, Interaction
 from infra.contracts.metrics import METRICS, TENANT_SCOPE, Metric, channel_scope
 from infra.contracts.windows import BY_NAME, Grain
 
@@ -34,7 +36,7 @@ _CHANNEL = channel_scope("")
 @router.get("/v1/metrics", response_model=MetricsBody, responses=refusals(401, 403))
 async def registry(_: Reader) -> Response:
     """Every published metric and what it means."""
-    return json({"metrics": [_entry(metric) for metric in METRICS.values()]})
+    return json({"metrics": [*map(_entry, METRICS.values()), *map(_entry, INTERACTIONS.values())]})
 
 
 @router.get(
@@ -53,31 +55,36 @@ async def series(
     grain: GrainName = None,
 ) -> Response:
     """One metric over time. Windows in which nothing happened have no point, nor has a ratio of nothing."""
-    metric = METRICS.get(name)
+    metric: Metric | Interaction | None = METRICS.get(name) or INTERACTIONS.get(name)
     if metric is None:
         raise not_found("metric")
     check_scope(principal, metric, scope)
     shown = grain_of(metric, grain)
-    most = most_points(metric, shown, state.settings.max_points)
+    limit = state.settings.max_points
+    most = limit if isinstance(metric, Interaction) else most_points(metric, shown, limit)
     span = span_of(shown, since, until, state.clock.now(), most)
     # Progress first: what is read after it is at least as new as its watermark claims.
-    freshness = await read_freshness(state)
-    found = await read_numbers(state.database, principal.tenant, scope, span, (metric,))
-    numbers = found[metric.name]
-    if not numbers and scope != TENANT_SCOPE:
-        await _check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
+    if isinstance(metric, Interaction):
+        freshness = await interactions.read_freshness(state)
+        points = await interactions.read_points(state, principal.tenant, scope, metric, span, freshness)
+    else:
+        freshness = await read_freshness(state)
+        found = await read_numbers(state.database, principal.tenant, scope, span, (metric,))
+        points = [point(metric, span.grain, one, freshness) for one in found[metric.name] if says(metric, one)]
+    if not points and scope != TENANT_SCOPE:
+        await check_channel_exists(state, principal.tenant, scope.removeprefix(_CHANNEL))
     return json(
         {
             "metric": metric.name,
             "scope": scope,
             "grain": span.grain.name,
-            "points": [point(metric, span.grain, one, freshness) for one in numbers if says(metric, one)],
+            "points": points,
             **freshness.fields(span.end),
         }
     )
 
 
-def check_scope(principal: Principal, metric: Metric, scope: str) -> None:
+def check_scope(principal: Principal, metric: Metric | Interaction, scope: str) -> None:
     """Raise `Refused` unless this principal may see this metric at this scope."""
     if scope == TENANT_SCOPE:
         if principal.channels is not None:
@@ -90,7 +97,7 @@ def check_scope(principal: Principal, metric: Metric, scope: str) -> None:
         raise Refused(400, f"{metric.name} has no scope {kind}.")
 
 
-def grain_of(metric: Metric, asked: str | None) -> Grain:
+def grain_of(metric: Metric | Interaction, asked: str | None) -> Grain:
     """The grain to show a metric in. Raises `Refused` 400 for one it does not have."""
     if asked is not None and asked not in metric.grains:
         raise Refused(400, f"{metric.name} has no grain {asked}, only {', '.join(metric.grains)}.")
@@ -108,7 +115,8 @@ async def read_freshness(state: State) -> Freshness:
     return judge(progress, state.watch.ends, state.clock.now(), state.clock.monotonic())
 
 
-async def _check_channel_exists(state: State, tenant: str, channel_id: str) -> None:
+async def check_channel_exists(state: State, tenant: str, channel_id: str) -> None:
+    """Raise 404 for a channel that nobody has made or spoken in."""
     buckets, channel = await asyncio.gather(
         state.history.buckets(tenant, channel_id), state.database.execute(tables.CHANNEL, (tenant, channel_id))
     )
@@ -131,7 +139,7 @@ def point(metric: Metric, grain: Grain, number: Number, freshness: Freshness) ->
     return shown
 
 
-def _entry(metric: Metric) -> dict[str, Any]:
+def _entry(metric: Metric | Interaction) -> dict[str, Any]:
     return {
         "name": metric.name,
         "label": metric.label,

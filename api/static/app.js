@@ -6,6 +6,7 @@ import { Ledger } from "./ledger.js";
 import { Numbers, show } from "./numbers.js";
 import { Reports } from "./reports.js";
 import { Rooms, Tail } from "./tail.js";
+import { Waiting } from "./waiting.js";
 
 const THEMES = ["auto", "light", "dark"];
 
@@ -40,7 +41,7 @@ async function enter() {
   $("tenant").textContent = localStorage.getItem("hubbub-tenant") ?? "";
   const tail = new Tail(failed);
   const rooms = new Rooms((channel) => tail.follow(channel), failed);
-  await Promise.all([new Numbers(failed).start(), rooms.start(), new Held(failed).start(), new Ledger(failed).start(), new Reports(failed).start()]);
+  await Promise.all([new Numbers(failed).start(), rooms.start(), new Held(failed).start(), new Ledger(failed).start(), new Reports(failed).start(), new Waiting(failed).start()]);
 }
 
 function refuse(text) {

@@ -14,6 +14,7 @@ import typer
 from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup
 
+from infra.contracts.interactions import BUCKET_ERROR, INTERACTIONS, Interaction
 from infra.contracts.metrics import METRICS
 from infra.contracts.windows import WATERMARK_DELAY
 from infra.runtime.settings import Section
@@ -27,6 +28,7 @@ _SETTINGS_MODULES = (
     "streams.ledger.settings",
     "analytics.settings",
     "analytics.archive.settings",
+    "analytics.interactions.settings",
     "analytics.reports.settings",
     "api.settings",
 )
@@ -61,6 +63,7 @@ def settings() -> str:
 
 def metrics() -> str:
     """docs/metrics.md: every published number and what it means."""
+    from analytics.interactions.channels import MOST as MOST_WAITS
     from analytics.reports.registry import REPORTS
     from api.numbers.trending import LEAST_POSTERS, LOOK_BACK, MOST_FACTOR
 
@@ -86,6 +89,23 @@ what its window holds now; a window with nothing to divide by has no point.
 |---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
+# Sessions and response times
+
+They are counted once, when the watermark passes, in whole minutes, and are not revised. A window is final then, and
+complete. A response time is a quantile of a histogram, no more than {BUCKET_ERROR:.1%} off.
+
+| metric | meaning | unit | scopes | grains | accuracy |
+|---|---|---|---|---|---|
+{chr(10).join(map(_interaction, INTERACTIONS.values()))}
+
+`GET /v1/waiting` lists who waits now: first unanswered messages, by channel and thread. The list is
+provisional: it takes in what came seconds ago, which a late event may still put in another light, and counts nothing.
+
+Against the reports `sessions` and `response-times`, which count the same day exactly and hours later: a wait counts
+here when it ends, there when it began; a session here ends by the clock alone, there also where a client says so; a
+message that a moderator blocks later has answered here, and never was there; and of more than {MOST_WAITS} people who
+wait at once in one conversation the longest are forgotten here.
+
 # Trending
 
 `GET /v1/trending` ranks channels by (posters + responders + messages / 2) / (hours + 2)^1.5 × factor, and returns each
@@ -105,6 +125,15 @@ A report is counted exactly from the archive, by calendar day in the tenant's ti
 event time. It says as of when, whether complete and whether final; a correction that comes later raises its `revision`.
 
 {chr(10).join(map(_report, REPORTS.values()))}"""
+
+
+def _interaction(metric: Interaction) -> str:
+    """One live metric of sessions or response times."""
+    accuracy = "exact" if metric.error is None else f"within {metric.error:.1%}"
+    return (
+        f"| `{metric.name}` | {metric.meaning} | {metric.unit} | {', '.join(metric.scopes)} | "
+        f"{', '.join(metric.grains)} | {accuracy} |"
+    )
 
 
 def _report(report: Any) -> str:

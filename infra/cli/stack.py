@@ -22,6 +22,7 @@ class Role(StrEnum):
     HISTORY = "history"
     ARCHIVE = "archive"
     ANALYTICS = "analytics"
+    INTERACTIONS = "interactions"
     REPORTS = "reports"
     LEDGER = "ledger"
     API = "api"
@@ -34,6 +35,7 @@ ROLES = {
     Role.HISTORY: "streams.history.role",
     Role.ARCHIVE: "analytics.archive.role",
     Role.ANALYTICS: "analytics.role",
+    Role.INTERACTIONS: "analytics.interactions.role",
     Role.REPORTS: "analytics.reports.role",
     Role.LEDGER: "streams.ledger.role",
     Role.API: "api.role",

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
+from infra.contracts.interactions import COUNTS as INTERACTION_COUNTS
 from infra.contracts.metrics import COUNTS, DISTINCTS
 
 #: The ledger of applied migrations; created before any of them.
@@ -239,6 +240,23 @@ PROGRESS: Final = _s(
     "SELECT batch_id, watermark, offsets, first_day, late_events, duplicate_events, written_at"
     " FROM analytics_progress WHERE query = ?",
 )
+
+# Interactions. `responses` is a map of bucket to count; a board is the JSON of an `interactions.Board`.
+#: The columns of `interaction_windows` that are numbers, in the order the statements below bind and return them.
+INTERACTION_COLUMNS: Final = (*INTERACTION_COUNTS, "responses", "revision")
+_INTERACTION_KEY = "tenant = ? AND scope = ? AND grain = ? AND period = ?"
+PUT_INTERACTIONS: Final = _s(
+    "put_interactions",
+    f"UPDATE interaction_windows SET {', '.join(f'{c} = ?' for c in INTERACTION_COLUMNS)}, updated_at = ?"
+    f" WHERE {_INTERACTION_KEY} AND window_start = ?",
+)
+INTERACTIONS: Final = _s(
+    "interactions",
+    f"SELECT window_start, {', '.join(INTERACTION_COLUMNS)}, updated_at FROM interaction_windows"
+    f" WHERE {_INTERACTION_KEY} AND window_start >= ? AND window_start < ?",
+)
+PUT_WAITING: Final = _s("put_waiting", "INSERT INTO waiting (tenant, scope, board, updated_at) VALUES (?, ?, ?, ?)")
+WAITING: Final = _s("waiting", "SELECT board, updated_at FROM waiting WHERE tenant = ? AND scope = ?")
 
 # The ledger. A row is a `ledger.Minute`, by the UTC day of its start; `ledger_progress` has one row.
 PUT_LEDGER_MINUTE: Final = _s(

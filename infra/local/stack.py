@@ -21,7 +21,7 @@ from infra.local.settings import Local
 from infra.local.state import Phase, ProcessState, State, forget_state, write_state
 from infra.runtime.settings import Cassandra, Kafka, Listen, Runtime
 
-ROLES = ("ingest", "router", "history", "archive", "analytics", "reports", "ledger", "api")
+ROLES = ("ingest", "router", "history", "archive", "analytics", "interactions", "reports", "ledger", "api")
 HOPELESS = 4
 """A role that was restarted this often before it was ever ready will not become ready."""
 STOP_GRACE = 5.0

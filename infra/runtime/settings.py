@@ -105,6 +105,8 @@ class Listen(Section):
     """Port of the ledger's health and metrics."""
     reports_port: int = 8086
     """Port of the report maker's health and metrics."""
+    interactions_port: int = 8087
+    """Port of the health and metrics of what counts sessions and response times."""
     api_port: int = 8090
     """Port of the read API and dashboard."""
 

@@ -70,6 +70,16 @@ WATERMARK_SECONDS: Final = Gauge("hubbub_analytics_watermark_lag_seconds", "How 
 TRIGGER_SECONDS: Final = Histogram("hubbub_analytics_trigger_seconds", "One micro-batch", buckets=_SECONDS)
 LATE: Final = Counter("hubbub_analytics_late_events_total", "Events behind the watermark")
 
+INTERACTIONS_EVENTS: Final = Gauge(
+    "hubbub_interactions_events",
+    "Events left out as late or as copies since the log was first read, and waits forgotten among too many",
+    ["kind"],
+)
+INTERACTIONS_KEPT: Final = Gauge("hubbub_interactions_kept", "What is kept in memory, by kind", ["kind"])
+INTERACTIONS_LAG: Final = Gauge(
+    "hubbub_interactions_lag_seconds", "How far the newest event counted is behind the clock"
+)
+
 LEDGER_MINUTES: Final = Gauge(
     "hubbub_ledger_minutes", "Minutes in which a stage is late or different, over all tenants", ["state", "stage"]
 )

@@ -2,7 +2,7 @@
 
 import re
 
-from infra.contracts import metrics, tables, windows
+from infra.contracts import interactions, metrics, tables, windows
 
 CREATED = {
     match.group(1): statement
@@ -44,6 +44,14 @@ def test_every_measure_has_its_columns():
     for measure in metrics.MEASURES:
         assert measure.name in columns
         assert (f"{measure.name}_sketch" in columns) == (measure.kind == "distinct")
+
+
+def test_every_interaction_reads_a_column():
+    columns = set(re.findall(r"^\s+(\w+) ", CREATED["interaction_windows"], re.MULTILINE))
+    assert set(tables.INTERACTION_COLUMNS) <= columns
+    for metric in interactions.INTERACTIONS.values():
+        assert metric.measure in tables.INTERACTION_COLUMNS
+        assert metric.name not in metrics.METRICS
 
 
 def test_every_metric_is_made_of_measures():

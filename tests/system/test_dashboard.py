@@ -267,6 +267,20 @@ def test_the_ledger_says_of_each_minute_where_everything_is(visit: Visit, channe
     expect(page.locator("#ledger button:focus")).to_have_attribute("aria-pressed", "true")
 
 
+def test_who_waits_for_an_answer_is_shown_within_seconds_until_somebody_answers(visit: Visit, channel: str) -> None:
+    visit.sign_in(channel)
+    question, answer = said("does anybody know?", channel, user="bea"), said("I do", channel, user="cem")
+    send(visit.hubbub, question)
+    waiting = visit.page.locator(f"#waiting li[data-message-id='{question['id']}']")
+    expect(waiting).to_be_visible(timeout=15_000)
+    expect(waiting.locator(".name")).to_have_text(f"bea in {channel}")
+    expect(waiting.locator("small")).to_have_text(re.compile(r"[\d.]+ s"))
+    expect(visit.page.locator("#waiting-foot")).to_contain_text(re.compile(r"provisional.* · as of \d\d:\d\d:\d\d"))
+    expect(visit.page.locator("#waiting-today div")).to_have_count(4)
+    send(visit.hubbub, answer)
+    expect(waiting).to_have_count(0, timeout=15_000)
+
+
 @pytest.fixture(scope="module")
 def reports(hubbub: Hubbub) -> None:
     """A week's retention and a day's response times, stored as if they had been made."""

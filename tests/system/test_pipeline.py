@@ -136,7 +136,7 @@ def test_no_message_is_lost_or_doubled_while_roles_are_killed(hubbub):
     sender = threading.Thread(target=keep_sending)
     sender.start()
     try:
-        for role in ("router", "history", "ingest", "api", "archive", "analytics", "reports", "ledger"):
+        for role in ("router", "history", "ingest", "api", "archive", "analytics", "interactions", "reports", "ledger"):
             hubbub.restart(role)
     finally:
         stop.set()

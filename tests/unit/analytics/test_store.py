@@ -10,10 +10,11 @@ import stamina
 from cassandra import OperationTimedOut
 from cassandra.query import UNSET_VALUE, BatchStatement
 
-from analytics import store as module
+from analytics import persistence as module
 from analytics.ladder import Change
+from analytics.persistence import MAX_BATCH_BYTES, MAX_BATCH_ROWS, Stopping
 from analytics.rollups import Stored, Values
-from analytics.store import MAX_BATCH_BYTES, MAX_BATCH_ROWS, Stopping, Store
+from analytics.store import Store
 from analytics.tallies import Board, Score
 from infra.contracts.metrics import COUNTS, DISTINCTS
 from infra.contracts.tables import PUT_MEMBER, PUT_WINDOW, Statement

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from analytics.ladder import Change, Family
+from analytics.persistence import Stopping
 from analytics.rollups import Stored
-from analytics.store import Stopping
 from analytics.tallies import Board, Score, Tally
 from analytics.writer import BatchFailed, Writer, split
 from infra.contracts.events import to_ms

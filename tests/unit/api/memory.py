@@ -41,6 +41,10 @@ class MemoryDatabase:
         self.ledger: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         self.ledger_progress: tuple[datetime, datetime, datetime] | None = None
         self.progress: tuple[datetime, str, datetime] | None = None
+        self.interactions: dict[tuple[str, str, str, str], dict[datetime, dict[str, Any]]] = {}
+        self.interactions_progress: tuple[datetime, str, datetime] | None = None
+        #: By tenant and scope: JSON of `interactions.Board`.
+        self.waiting: dict[tuple[str, str], str] = {}
         #: By tenant: rows of `tables.REPORT_RUNS`.
         self.report_runs: dict[str, list[tuple[Any, ...]]] = {}
         self.report_documents: dict[tuple[str, str, str, str], str] = {}
@@ -163,10 +167,20 @@ class MemoryDatabase:
     def _user_reviews(self, tenant: str, user_id: str, since: str, limit: int) -> Iterable[tuple[Any, ...]]:
         return [row[1:] for row in self.reviews.get((tenant, user_id), ()) if row[0] >= since][:limit]
 
-    def _progress(self, _: str) -> Iterable[tuple[Any, ...]]:
-        if self.progress is None:
+    def _interactions(self, *values: Any) -> Iterable[tuple[Any, ...]]:
+        *key, start, end = values
+        for at, row in sorted(self.interactions.get(tuple(key), {}).items(), reverse=True):
+            if start <= at < end:
+                yield (naive(at), *(row.get(name) for name in tables.INTERACTION_COLUMNS), naive(at))
+
+    def _waiting(self, *key: str) -> Iterable[tuple[Any, ...]]:
+        return [(self.waiting[key], None)] if key in self.waiting else []
+
+    def _progress(self, query: str) -> Iterable[tuple[Any, ...]]:
+        found = self.progress if query == tables.METRICS_QUERY else self.interactions_progress
+        if found is None:
             return []
-        watermark, offsets, written_at = self.progress
+        watermark, offsets, written_at = found
         return [(7, naive(watermark), offsets, None, 0, 0, naive(written_at))]
 
     def _ledger_minutes(self, tenant: str, day: str, start: datetime, end: datetime) -> Iterable[tuple[Any, ...]]:

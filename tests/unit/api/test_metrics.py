@@ -13,6 +13,7 @@ from api.errors import Refused
 from api.numbers.freshness import LogEnds, Progress, judge
 from api.numbers.windows import span_of
 from api.state import State
+from infra.contracts.interactions import INTERACTIONS
 from infra.contracts.metrics import METRICS, SKETCH_LG_K
 from infra.contracts.windows import DAY, GRAINS, HOUR, MINUTE, WATERMARK_DELAY, Grain
 from tests.unit.api.conftest import NOW, Client
@@ -36,10 +37,11 @@ async def get(client: Client, query: str = "", metric: str = "messages_sent") ->
 
 async def test_the_registry_is_the_contract(client: Client):
     listed = (await client("read").get("/v1/metrics")).json()["metrics"]
-    assert [entry["name"] for entry in listed] == list(METRICS)
+    assert [entry["name"] for entry in listed] == [*METRICS, *INTERACTIONS]
     assert {entry["name"] for entry in listed if entry["approximate"]} == {
         *("contributors", "active_users", "responders", "messages_per_sender"),
         *("dau", "wau", "mau", "stickiness"),
+        *("response_time_p50", "response_time_p90", "response_time_p95"),
     }
     made = {entry["name"]: (entry["measures"], entry["formula"], entry["error"]) for entry in listed}
     assert made["messages_sent"] == (["sent"], "sent", None)

@@ -1,0 +1,1 @@
+"""Sessions, response times and who waits for an answer, counted as events come."""
