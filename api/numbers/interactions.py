@@ -1,7 +1,6 @@
 """Sessions and response times over time: their windows, final once their own watermark has passed them."""
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 from api.history.messages import utc
