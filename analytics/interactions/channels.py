@@ -1,7 +1,7 @@
 """One channel's conversations, twice: as the watermark has settled them, and as they look with what came since.
 
-The second is what people see who ask who waits now. It is made anew from the first whenever an event comes out of
-order, and each time something settles, so nothing provisional is ever counted.
+The second is what people see who ask who waits now, and nothing of it is ever counted. It is made anew from the first
+each time something settles and, where that is cheap, whenever an event comes out of order.
 """
 
 from bisect import insort
@@ -18,6 +18,8 @@ from infra.contracts.interactions import BOARD_WAITS, Board, Waiting
 
 #: The most people that wait in one conversation, and messages that are kept of each.
 MOST: Final = 100
+#: With more acts than this before them, those that come out of order are put in their place within the minute.
+_FEW: Final = 500
 _ORDER: Final = attrgetter("order")
 
 #: Thread → conversation; outside of threads it is None.
@@ -69,13 +71,15 @@ class Channel:
     def hear(self, act: Act) -> None:
         """An act that is not settled yet, in whatever order they come."""
         self._board = None
-        if self._pending and act.order < self._pending[-1].order:
-            insort(self._pending, act, key=_ORDER)
-            self._ahead = None
-        else:
+        in_order = not self._pending or act.order > self._pending[-1].order
+        if in_order:
             self._pending.append(act)
-            if self._ahead is not None:
-                _exhaust(_apply(self._ahead, act))
+        else:
+            insort(self._pending, act, key=_ORDER)
+        if not in_order and len(self._pending) <= _FEW:
+            self._ahead = None
+        elif self._ahead is not None:
+            _exhaust(_apply(self._ahead, act))
 
     def settle(self, moment: datetime) -> Iterator[Ended]:
         """The waits that are known to have ended before this moment, now that nothing can come before it."""

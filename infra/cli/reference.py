@@ -91,15 +91,16 @@ what its window holds now; a window with nothing to divide by has no point.
 
 # Sessions and response times
 
-They are counted once, when the watermark passes, in whole minutes, and are not revised. A window is final then, and
-complete. A response time is a quantile of a histogram, no more than {BUCKET_ERROR:.1%} off.
+They are counted once, when the watermark passes, in whole minutes, and are not revised: what comes behind the watermark
+is left to the reports. A window that it has passed is final and complete. A response time is a quantile of a histogram,
+no more than {BUCKET_ERROR:.1%} off.
 
 | metric | meaning | unit | scopes | grains | accuracy |
 |---|---|---|---|---|---|
 {chr(10).join(map(_interaction, INTERACTIONS.values()))}
 
-`GET /v1/waiting` lists who waits now: first unanswered messages, by channel and thread. The list is
-provisional: it takes in what came seconds ago, which a late event may still put in another light, and counts nothing.
+`GET /v1/waiting` lists who waits now: first unanswered messages, by channel and thread. The list is provisional: it
+takes in what came seconds ago, which a late event may still put in another light, and counts nothing.
 
 Against the reports `sessions` and `response-times`, which count the same day exactly and hours later: a wait counts
 here when it ends, there when it began; a session here ends by the clock alone, there also where a client says so; a

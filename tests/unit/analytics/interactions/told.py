@@ -13,7 +13,7 @@ from analytics.interactions.books import Books
 from analytics.responses import DIRECT_PATIENCE, GROUP_PATIENCE, Conversation, End, Said
 from infra.contracts import placement
 from infra.contracts.events import HEARTBEAT, Event
-from infra.contracts.interactions import GRAINS, bucket
+from infra.contracts.interactions import COUNTS, GRAINS, bucket
 from infra.contracts.windows import MINUTE, WATERMARK_DELAY
 
 NINE = datetime(2026, 3, 14, 9, tzinfo=UTC)
@@ -137,15 +137,11 @@ def recounted(log: Mapping[int, Sequence[bytes]]) -> tuple[Counts, dict[str, int
 
 def counted(books: Books) -> Counts:
     """What the books have in their windows, in the form of `recounted`."""
-    return {
-        tuple(key): Counter(  # type: ignore[misc]
-            {
-                **{n: v for n in ("sessions", "engaged_ms", "answered", "unanswered") if (v := getattr(window, n))},
-                **window.responses,
-            }
-        )
-        for key, window in books.windows.changed
-    }
+    found: Counts = {}
+    for key, window in books.windows.changed:
+        counts = found[key.tenant, key.scope, key.grain, key.start] = Counter[str | int](window.responses)
+        counts.update({name: count for name, count in zip(COUNTS, window.counts, strict=True) if count})
+    return found
 
 
 def _is_person(one: Event) -> bool:
@@ -165,16 +161,14 @@ def _count_sessions(passed: Sequence[Event], counts: Counts) -> None:
         name = device["id"] if isinstance(device, dict) else device
         devices[one.tenant or "", one.author, name].append(one.time)
     for (tenant, _, _), times in devices.items():
-        began = last = None
-        part = 0
+        began, last, part = times[0], datetime.min.replace(tzinfo=UTC), 0
         for time in times:
-            gap = None if last is None else time - last
-            last = time
-            if gap is None or gap > timedelta(minutes=30):
+            gap, last = time - last, time
+            if gap > timedelta(minutes=30):
                 began, part = time, 0
                 _add(counts, tenant, ["tenant"], time, "sessions", 1)
-            elif (time - began) // timedelta(hours=24) != part:  # type: ignore[operator]
-                part += 1
+            elif (time - began) // timedelta(hours=24) != part:
+                part = (time - began) // timedelta(hours=24)
                 _add(counts, tenant, ["tenant"], time, "sessions", 1)
             elif gap:
                 engaged = min(gap, timedelta(minutes=5)) // timedelta(milliseconds=1)
