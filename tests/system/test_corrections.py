@@ -11,6 +11,8 @@ _SECONDS = 300
 
 
 def test_a_late_message_and_a_late_verdict_correct_their_hour_and_minute(hubbub: Hubbub) -> None:
+    # Before its first batch the stream has no watermark, and nothing is late.
+    eventually(lambda: hubbub.read("/v1/metrics/messages_sent")["watermark"], _SECONDS)
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     moment, channel = start + timedelta(minutes=10), f"late-{uuid.uuid4().hex[:8]}"
     sent = [

@@ -175,7 +175,9 @@ def test_the_numbers_move_and_say_how_fresh_they_are(visit: Visit, channel: str)
     visit.page.click("#window [data-window=trending]")
     expect(visit.page.locator("#top-title")).to_have_text("Trending channels")
     trend = visit.page.locator("#ranking li", has=visit.page.locator(".name", has_text=channel))
-    expect(trend.locator("small")).to_contain_text(re.compile(r"≈\d+ people · \d+ sent · nothing to compare with"))
+    expect(trend.locator("small")).to_contain_text(
+        re.compile(r"≈\d+ people · \d+ sent · ≈\d+ responded · nothing to compare with")
+    )
 
 
 def test_a_channel_is_followed_through_an_api_restart_without_a_gap(visit: Visit, channel: str) -> None:

@@ -279,8 +279,8 @@ def test_parity_finds_what_the_stream_missed_and_leaves_estimates_their_error(
     found = lived_in.rows("parity", span, streamed(delta, [tuple(w) for w in windows]))
     mine = {(row["section"], row["key"]): row for row in found if row["tenant"] == "acme"}
     total = mine[facts.TOTAL, ""]
-    # Messages, and reactions by message.
-    assert (total["off"], total["compared"]) == (2, len([m for m in METRICS.values() if m.is_of_window]))
+    # Messages, and the two ratios that are by messages alone.
+    assert (total["off"], total["compared"]) == (3, len([m for m in METRICS.values() if m.is_of_window]))
     sent = mine[parity.METRIC, "messages_sent"]
     assert (sent["drift"], sent["allowed"], sent["exact"]) == (-3, 0, expected["total"][""]["sent"])
     assert (sent["channels"], sent["channels_off"], sent["worst"]) == (
