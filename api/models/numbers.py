@@ -145,5 +145,3 @@ class WaitingBody(Model):
     """Always: an event that comes late may still say otherwise, and nothing here is counted yet."""
     as_of: datetime | None
     """When the list was last right; null before the first time."""
-    watermark: datetime | None
-    lag_seconds: float | None

@@ -52,7 +52,5 @@ async def waiting(
             "total": board.total,
             "provisional": True,
             "as_of": freshness.as_of,
-            "watermark": freshness.watermark,
-            "lag_seconds": freshness.lag_seconds,
         }
     )

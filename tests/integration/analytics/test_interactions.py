@@ -171,7 +171,7 @@ def test_killed_in_the_middle_it_counts_what_a_recount_counts(
     }
     begin = MINUTE.start(datetime.now(UTC)) - timedelta(hours=HOURS, minutes=10)
     by = begin - NINE
-    whole = moved(logged(community(7, 6_000, HOURS * 60), partitions=EVENTS.partitions), by)
+    whole = moved(logged(community(7, 6_000, HOURS * 60), partitions=EVENTS.partitions, beats=10), by)
     first, second, third, fourth = parts(whole, [0.3, 0.5, 0.8])
     snapshot = tmp_path / "interactions" / "snapshot.msgpack"
 

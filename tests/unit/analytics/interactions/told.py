@@ -46,10 +46,17 @@ def heartbeat(minute: float) -> Event:
     return Event(id="h", type=HEARTBEAT, time=at(minute), user_id="hubbub", tenant="")
 
 
-def logged(events: Iterable[Event], until: float | None = None, partitions: int = PARTITIONS) -> Log:
-    """The events in this order, then a heartbeat in each partition."""
+def logged(
+    events: Iterable[Event], until: float | None = None, *, partitions: int = PARTITIONS, beats: float = 0
+) -> Log:
+    """The events in this order, then a heartbeat in each partition; with `beats`, also one every so many minutes."""
     log: Log = {partition: [] for partition in range(partitions)}
+    beat = 0.0
     for one in events:
+        while beats and one.time >= at(beat):
+            for values in log.values():
+                values.append(msgspec.json.encode(heartbeat(beat)))
+            beat += beats
         log[placement.partition(placement.key(one.tenant or "", one), partitions)].append(msgspec.json.encode(one))
     if until is not None:
         for values in log.values():
