@@ -144,6 +144,7 @@ def main() -> int:
                 rows.append(
                     {"report": name, "days": days, "seconds": found.pop("seconds"), "a_million": per_million, **found}
                 )
+                note(f"{name}: {rows[-1]['seconds']} s, {rows[-1]['together_mb']} MB")
                 if progress is not None:
                     progress(done, len(names))
     heap = Analytics().driver_memory
