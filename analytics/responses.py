@@ -78,15 +78,19 @@ class Conversation:
 
     def say(self, said: Said) -> Iterator[Wait]:
         """The waits that end by this message or before it."""
-        yield from self.expire(said.time)
-        for author in [author for author in self._waits if self._is_answered(author, said)]:
-            yield Wait(self._waits.pop(author)[0], End.ANSWERED, said)
+        yield from self.answer(said)
         own = self._waits.setdefault(said.author, [])
         if self._most is None or len(own) < self._most:
             own.append(said)
         if self._most is not None and len(self._waits) > self._most:
             oldest = min(self._waits, key=lambda author: self._waits[author][0].time)
             yield Wait(self._waits.pop(oldest)[0], End.OPEN)
+
+    def answer(self, said: Said) -> Iterator[Wait]:
+        """The waits that end by a message elsewhere, in a thread say, which names what it answers, or before it."""
+        yield from self.expire(said.time)
+        for author in [author for author in self._waits if self._is_answered(author, said)]:
+            yield Wait(self._waits.pop(author)[0], End.ANSWERED, said)
 
     def delete(self, message_id: str, moment: datetime) -> Iterator[Wait]:
         """The waits that ended before this message was deleted; its own is cancelled, or opens at the author's next."""

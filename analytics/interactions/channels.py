@@ -129,6 +129,9 @@ def _apply(threads: _Threads, act: Act) -> Iterator[Ended]:
             if conversation.holds(act.message_id):
                 yield from _ended(conversation, conversation.delete(act.message_id, act.time))
         return
+    if (root := act.thread_id) is not None and root != act.message_id and (outside := threads.get(None)) is not None:
+        # The thread's first message waits outside of it.
+        yield from _ended(outside, outside.answer(act.said._replace(reply_to=act.said.reply_to or root)))
     conversation = threads.get(act.thread_id) or threads.setdefault(
         act.thread_id, Conversation(GROUP_PATIENCE, most=MOST)
     )

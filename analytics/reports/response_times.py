@@ -24,9 +24,9 @@ _AFTER: Final = DIRECT_PATIENCE
 _RULE: Final = (
     "A wait opens at the first unanswered message of a participant, by channel and thread; what they say after it does "
     "not move it. It ends at the first message of somebody else who is no bot; edits, reactions and what was held or "
-    "taken down end nothing. A message with `reply_to` ends the wait of what it answers and no other. A question that "
-    "its author takes back before an answer did not wait. A wait counts on the day it began; the report is final a day "
-    "later."
+    "taken down end nothing. A message with `reply_to` ends the wait of what it answers and no other. The first message "
+    "of a thread stands outside of it and is answered in it. A question that its author takes back before an answer did "
+    "not wait. A wait counts on the day it began; the report is final a day later."
 )
 #: The section with a row for each wait without an answer.
 _WAIT: Final = "wait"
@@ -162,6 +162,16 @@ def _waits(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Data
         "author",
         "reply_to",
         fn.unix_micros("deleted_at").alias("deleted"),
+        "elsewhere",
+    )
+    # A thread's first message waits outside of it, where what is said in the thread answers and asks nothing.
+    in_thread = said.where(fn.col("thread_id") != fn.col("target")).withColumns(
+        {
+            "reply_to": fn.coalesce("reply_to", "thread_id"),
+            "thread_id": fn.lit(None).cast("string"),
+            "deleted_at": fn.lit(None).cast("timestamp"),
+            "elsewhere": fn.lit(True),
+        }
     )
     known = _micros(as_of)
     conversation = fn.udf(lambda lines, direct: list(_converse(lines, direct, known)), _WAITS)
@@ -170,7 +180,9 @@ def _waits(tables: Mapping[str, DataFrame], span: Span, as_of: datetime) -> Data
     so_far = fn.round((fn.lit(known) - fn.col("opened")) / 1_000_000, 1)
     given_up = fn.when(fn.col("direct"), between_two).otherwise(group)
     return (
-        said.groupBy("tenant", "channel_id", "thread_id")
+        said.withColumn("elsewhere", fn.lit(False))
+        .unionByName(in_thread)
+        .groupBy("tenant", "channel_id", "thread_id")
         .agg(
             fn.array_sort(fn.collect_list(line)).alias("lines"),
             fn.max(fn.coalesce(direct, fn.lit(False))).alias("direct"),
@@ -192,8 +204,9 @@ def _converse(lines: Sequence[Any], direct: bool, known: int) -> Iterator[tuple[
     ):
         if isinstance(line, str):
             yield from map(_row, conversation.delete(line, _moment(moment)))
-        else:
-            yield from map(_row, conversation.say(Said(line.id, line.author, _moment(moment), line.reply_to)))
+            continue
+        said = Said(line.id, line.author, _moment(moment), line.reply_to)
+        yield from map(_row, conversation.answer(said) if line.elsewhere else conversation.say(said))
     last = lines[-1].time
     yield from map(_row, conversation.close(_moment(max(last, known))))
 

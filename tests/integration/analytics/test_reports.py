@@ -217,26 +217,31 @@ def test_response_times_are_those_of_the_conversations(place: Place) -> None:
             said(15, 0, "ann", "dm", properties={"channel_type": "direct"}),
             said(16, 9 * 60, "bob", "dm"),
             said(17, 30 * 60, "hubbub", type="message.blocked", message_id="e6"),
+            # The first message of a thread is answered in it: 4 minutes, whatever else is said there.
+            said(18, 0, "ann", "desk"),
+            said(19, 1, "ann", "desk", thread_id="e18"),
+            said(20, 4, "bob", "desk", thread_id="e18"),
+            said(21, 5, "cem", "desk", thread_id="e18", reply_to="e20"),
         ],
     )
     (span,) = REPORTS["response-times"].spans(DAY, DAY, UTC_ZONE)
     document = place.document("response-times", span)
     figures, sections = document.figures, sections_of(document)
-    # e1, e7, e10 to e12, e13 to e16: e8 was taken back.
+    # e1, e7, e10 to e12, e13 to e16, e18 to e21: e8 was taken back.
     assert {n: figures[n] for n in ("waits", "answered", "unanswered", "waiting")} == {
-        "waits": 9,
-        "answered": 4,
-        "unanswered": 5,
+        "waits": 13,
+        "answered": 7,
+        "unanswered": 6,
         "waiting": 0,
     }
-    # 10 min, 2 min, 1 min and 9 h.
-    assert (figures["median"], figures["answered_percent"]) == (360.0, 44.4)
-    assert [figures[n] for n in ("within_1m", "within_5m", "within_15m", "within_8h", "within_24h")] == [1, 1, 1, 0, 1]
-    assert {row["user"]: row["answered"] for row in sections["answerers"]} == {"ann": 2, "bob": 2}
+    # 10 min, 2 min, 1 min, 9 h, and at the desk 4 min, 3 min and 1 min.
+    assert (figures["median"], figures["answered_percent"]) == (180.0, 53.8)
+    assert [figures[n] for n in ("within_1m", "within_5m", "within_15m", "within_8h", "within_24h")] == [2, 3, 1, 0, 1]
+    assert {row["user"]: row["answered"] for row in sections["answerers"]} == {"ann": 2, "bob": 4, "cem": 1}
     waiting = {row["message"]: (row["channel"], row["author"]) for row in sections["unanswered"]}
     assert waiting["e13"] == ("quiet", "ann")
-    assert set(waiting) == {"e10", "e12", "e13", "e14", "e16"}
-    assert sections["hours"][12]["waits"] == 7
+    assert set(waiting) == {"e10", "e12", "e13", "e14", "e16", "e21"}
+    assert sections["hours"][12]["waits"] == 11
     assert document.final
 
 

@@ -46,6 +46,15 @@ def test_a_question_asked_again_after_an_answer_waits_anew() -> None:
     assert waits("0 ann q", "1 bob a", "2 ann q2", "9 bob a2")[2] == ("q2", "answered", "a2", 420.0)
 
 
+def test_a_message_elsewhere_answers_what_it_names_and_asks_nothing() -> None:
+    conversation = Conversation(GROUP_PATIENCE)
+    assert not [*conversation.say(Said("q1", "ann", at(0))), *conversation.say(Said("q2", "bob", at(0), "elsewhere"))]
+    assert not list(conversation.answer(Said("own", "ann", at(1), "q1")))
+    (wait,) = conversation.answer(Said("a1", "cem", at(2), "q1"))
+    assert (wait.opened.id, wait.seconds) == ("q1", 120.0)
+    assert [wait.opened.id for wait in conversation.close(at(3))] == ["q2"]
+
+
 def test_a_reply_closes_what_it_names_alone() -> None:
     told = waits("0 ann q1", "1 bob q2 > elsewhere", "2 cem a1 > q1", "3 dan a2 > q2")
     assert told[:2] == [("q1", "answered", "a1", 120.0), ("q2", "answered", "a2", 120.0)]

@@ -115,6 +115,12 @@ def test_an_answer_that_is_read_before_its_question_is_an_answer() -> None:
     assert (tenant.answered, sum(tenant.responses.values()), tenant.sessions) == (1, 1, 2)
 
 
+def test_a_question_is_answered_in_the_thread_it_began() -> None:
+    books = fed(beaten([event(0, "q", user_id="ann"), event(1, "a", user_id="bob", thread_id="q")], 9))
+    assert boards(books) == {"tenant": ["a"], "channel:general": ["a"]}
+    assert counted(books)["acme", "tenant", "15m", at(0)]["answered"] == 1
+
+
 def test_a_question_that_nobody_answers_is_shown_until_it_is_given_up() -> None:
     log = [event(0, "q")]
     books = fed(logged(log, until=481))

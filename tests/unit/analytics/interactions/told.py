@@ -96,7 +96,7 @@ def community(seed: int, count: int, minutes: float) -> list[Event]:
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         if kind == "message.sent":
             fields["is_bot"] = rng.random() < 0.05 or None
-            fields["thread_id"] = rng.choice([None, None, "t1"])
+            fields["thread_id"] = rng.choice([None, None, "t1", said[-1][0] if said else None])
             fields["properties"] = {"channel_type": "direct"} if channel == "dm" and rng.random() < 0.5 else None
             if said and rng.random() < 0.3:
                 fields["reply_to"] = rng.choice(said[-20:])[0]
@@ -184,19 +184,27 @@ def _count_sessions(passed: Sequence[Event], counts: Counts) -> None:
 
 def _count_waits(passed: Sequence[Event], counts: Counts, until: datetime) -> None:
     talks: dict[tuple[str, str, str | None], list[Event]] = defaultdict(list)
+    asides: dict[tuple[str, str], list[Event]] = defaultdict(list)
     taken_back: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for one in passed:
         if one.type == "message.sent" and _is_person(one):
             talks[one.tenant or "", one.channel_id or "", one.thread_id].append(one)
+            if one.thread_id not in (None, one.target):
+                asides[one.tenant or "", one.channel_id or ""].append(one)
         elif one.type in ("message.deleted", "message.blocked"):
             taken_back[one.tenant or "", one.channel_id or ""].append(one)
-    for (tenant, channel, _), messages in talks.items():
+    for (tenant, channel, thread), messages in talks.items():
         talk, ended = Conversation(GROUP_PATIENCE), []
-        steps = sorted([*messages, *taken_back[tenant, channel]], key=lambda one: (one.time, one.id))
+        elsewhere = asides[tenant, channel] if thread is None else []
+        steps = sorted([*messages, *elsewhere, *taken_back[tenant, channel]], key=lambda one: (one.time, one.id))
         for one in steps:
             ended += [(wait, talk.patience) for wait in talk.expire(one.time)]
             if one.type != "message.sent":
                 ended += [(wait, talk.patience) for wait in talk.delete(one.target, one.time)]
+                continue
+            if one.thread_id != thread:
+                names = Said(one.target, one.author, one.time, one.reply_to or one.thread_id)
+                ended += [(wait, talk.patience) for wait in talk.answer(names)]
                 continue
             if (one.properties or {}).get("channel_type") == "direct":
                 talk.patience = DIRECT_PATIENCE
