@@ -145,7 +145,7 @@ export class Numbers {
     const { metrics } = await read("/v1/metrics");
     const words = [];
     for (const metric of metrics) {
-      const exact = metric.approximate ? ` Live counts are approximate: standard error ±${(metric.error * 100).toFixed(1)} %.` : "";
+      const exact = metric.approximate ? ` ${metric.unit === "seconds" ? "Approximate, at most" : "Live counts are approximate: standard error"} ±${(metric.error * 100).toFixed(1)} %.` : "";
       const unit = ["share", "ratio"].includes(metric.unit) ? "" : `, in ${metric.unit}`;
       words.push(make("dt", {}, make("code", {}, metric.name)), make("dd", {}, `${metric.meaning}${unit}.${exact}`));
       this.figures.push(...metric.tiles.map((grain) => tile(metric, grain, exact)));
