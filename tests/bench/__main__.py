@@ -28,6 +28,8 @@ STAGES = {
     "whole": whole.contests,
 }
 _QUICK = 0.2
+#: Of tables that go into a file.
+_WIDTH = 120
 
 
 def main() -> int:
@@ -39,7 +41,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
     rounds, scale = (3, _QUICK) if options.quick else (options.rounds, 1.0)
-    console, errors = Console(), Console(stderr=True)
+    errors = Console(stderr=True)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(hardware())
     found: list[tuple[Contest, Results]] = []
     with Place(scale) as place, Progress(console=errors, transient=True) as progress:

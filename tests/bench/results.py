@@ -46,7 +46,7 @@ def table(contest: Contest, results: Results) -> Table:
     for column in ("ours against it", "95 %", "bar"):
         shown.add_column(column, justify="right")
     for contender in contest.contenders:
-        medians = [f"{median(results[contender.name], figure):,.4g}" for figure in figures]
+        medians = [_number(median(results[contender.name], figure)) for figure in figures]
         bars = [bar for bar in contest.bars if (bar.against or bar.of) == contender.name]
         judged = [(bar, judge(bar, results)) for bar in bars]
         shown.add_row(
@@ -88,6 +88,10 @@ def _judged(bar: Bar, results: Results) -> dict[str, Any]:
 
 def _fields(bar: Bar) -> dict[str, Any]:
     return {"figure": bar.figure, "of": bar.of, "against": bar.against, "least": bar.least, "most": bar.most}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _limit(bar: Bar) -> str:
