@@ -16,6 +16,8 @@ from tests.integration.archive.archiving import ArchiveProcess
 
 #: Records sent before those that a rule stopped.
 _CHUNK = 20_000
+#: For each fact, where years pass in minutes: nearly each is in windows of its own then.
+_SECONDS = 0.02
 
 
 def stream(
@@ -33,7 +35,7 @@ def stream(
     }
     with _archiving(topics, folder) as archive, started(environment, folder / "analytics.log") as role:
         archive.wait_archived(300)
-        wait_until(lambda: role.report()["ready"] and role.report()["lag"] == 0, 600)
+        wait_until(lambda: role.report()["ready"] and role.report()["lag"] == 0, 600 + len(facts) * _SECONDS)
 
 
 def _publish(log: Log, facts: Sequence[Fact]) -> None:
