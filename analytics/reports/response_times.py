@@ -24,9 +24,9 @@ _AFTER: Final = DIRECT_PATIENCE
 _RULE: Final = (
     "A wait opens at the first unanswered message of a participant, by channel and thread; what they say after it does "
     "not move it. It ends at the first message of somebody else who is no bot; edits, reactions and what was held or "
-    "taken down end nothing. A message with `reply_to` ends the wait of what it answers and no other. The first message "
-    "of a thread stands outside of it and is answered in it. A question that its author takes back before an answer did "
-    "not wait. A wait counts on the day it began; the report is final a day later."
+    "taken down end nothing. A message with `reply_to` ends the wait of what it answers and no other. The first "
+    "message of a thread stands outside of it and is answered in it. A question that its author takes back before an "
+    "answer did not wait. A wait counts on the day it began; the report is final a day later."
 )
 #: The section with a row for each wait without an answer.
 _WAIT: Final = "wait"
