@@ -4,7 +4,6 @@ PYTHON ?= python3
 # Arguments of pytest and of `hubbub up`, such as `make test TESTS="tests/unit -k codec"` and `make up ARGS=--detach`
 TESTS ?=
 ROWS ?=
-STAGES ?=
 ARGS ?=
 
 # Found or installed when a recipe first needs it, not when make reads this file.
@@ -16,7 +15,7 @@ sync = "$$uv" sync --frozen --inexact --all-extras --no-default-groups
 # What `make check` runs, one after the other; each must pass.
 checks = "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m infra.cli.reference --check"
 
-.PHONY: up down test check faults faults-quick bench bench-quick fmt
+.PHONY: up down test check faults faults-quick fmt
 
 ## Start Kafka, Cassandra, Spark and every role; Ctrl-C stops them. Java is looked for before anything is downloaded.
 up:
@@ -41,15 +40,6 @@ faults:
 faults-quick:
 	@$(PYTHON) infra/local/java.py > /dev/null
 	@uv=$(uv) && "$$uv" sync --frozen --all-extras && $(run) python -m tests.faults --quick
-
-## Every stage beside its limit and its peers: `make bench STAGES="ingest live"`, all by default; exit code 1 below a bar.
-bench:
-	@$(PYTHON) infra/local/java.py > /dev/null
-	@uv=$(uv) && "$$uv" sync --frozen --all-extras && $(run) python -m tests.bench $(STAGES) $(ARGS)
-
-## The same in minutes: three rounds of a fifth of the events.
-bench-quick:
-	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
 
 ## Lint, format, types, import rules, drift of what is generated.
 check:

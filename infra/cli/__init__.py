@@ -7,7 +7,6 @@ import typer
 from infra.cli import (
     access,
     archive,
-    bench,
     data,
     ledger,
     letters,
@@ -43,7 +42,6 @@ review.register(app)
 ledger.register(app)
 app.add_typer(archive.app)
 report.register(app)
-bench.register(app)
 
 
 def main() -> None:

@@ -71,11 +71,10 @@ class HistoryProcess:
         except httpx.HTTPError:
             return {"ready": False, "lag": None}
 
-    def metric(self, name: str, label: str = "") -> float:
-        """The sum of one metric over its labels, or of those lines that have this label."""
+    def metric(self, name: str) -> float:
+        """The sum of one metric over its labels."""
         text = httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=2).text
-        lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name and label in line]
-        return sum(float(line.split()[-1]) for line in lines)
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name)
 
     def wait_written(self, seconds: float = 60) -> None:
         """Until everything in its topics is written and committed."""
@@ -90,11 +89,6 @@ class HistoryProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     @property
     def running(self) -> bool:
