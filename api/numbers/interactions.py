@@ -8,10 +8,8 @@ from api.numbers.freshness import Freshness, judge, read_progress
 from api.numbers.windows import Span
 from api.state import State
 from infra.contracts import tables
-from infra.contracts.interactions import INTERACTIONS_QUERY, Interaction
+from infra.contracts.interactions import COUNTS, INTERACTIONS_QUERY, Interaction
 from infra.contracts.windows import Grain
-
-_COUNTS = len(tables.INTERACTION_COLUMNS) - 2
 
 
 async def read_freshness(state: State) -> Freshness:
@@ -36,8 +34,7 @@ async def read_points(
 
 def _point(metric: Interaction, grain: Grain, row: tuple[Any, ...], freshness: Freshness) -> dict[str, Any] | None:
     start, (*counts, buckets, revision) = utc(row[0]), row[1:-1]
-    names = tables.INTERACTION_COLUMNS[:_COUNTS]
-    value = metric.value({name: count or 0 for name, count in zip(names, counts, strict=True)}, dict(buckets or {}))
+    value = metric.value({name: count or 0 for name, count in zip(COUNTS, counts, strict=True)}, dict(buckets or {}))
     if value is None:
         return None
     end = grain.end(start)

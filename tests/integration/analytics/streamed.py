@@ -11,7 +11,8 @@ from infra.contracts.records import Action
 from infra.runtime.settings import Cassandra, Kafka
 from tests.integration.analytics.archived import Fact
 from tests.integration.analytics.logged import Log
-from tests.integration.analytics.test_role import started, wait_until
+from tests.integration.analytics.roles import wait_until
+from tests.integration.analytics.test_role import started
 from tests.integration.archive.archiving import ArchiveProcess
 
 #: Records sent before those that a rule stopped.

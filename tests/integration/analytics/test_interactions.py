@@ -1,20 +1,14 @@
 """The role as a process: killed in the middle it comes to what a plain recount finds, and shows who waits at once."""
 
 import os
-import signal
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from socket import socket
-from typing import Any
 
-import httpx
 import msgspec
 
 from infra.contracts import tables
@@ -25,7 +19,7 @@ from infra.contracts.windows import MINUTE
 from infra.runtime.cassandra import Database
 from infra.runtime.kafka import DeliveringProducer, producer_config
 from infra.runtime.settings import Cassandra, Kafka
-from tests.integration.analytics.test_role import wait_until
+from tests.integration.analytics.roles import Role, running, wait_until
 from tests.unit.analytics.interactions.told import (
     NINE,
     Counts,
@@ -40,36 +34,6 @@ from tests.unit.analytics.interactions.told import (
 
 HOURS = 26.0
 _COMMAND = [sys.executable, "-m", "infra.cli", "run", "interactions"]
-
-
-class Role:
-    """One process; `kill` is SIGKILL."""
-
-    def __init__(self, environment: dict[str, str], log_file: Path) -> None:
-        with socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        with log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                _COMMAND,
-                env={**environment, "HUBBUB_INTERACTIONS_PORT": str(self._port)},
-                stdout=output,
-                stderr=output,
-            )
-
-    def report(self) -> dict[str, Any]:
-        try:
-            return dict(httpx.get(f"http://127.0.0.1:{self._port}/readyz", timeout=5).json())
-        except httpx.HTTPError:
-            return {"ready": False, "lag": None}
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def terminate(self) -> int:
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
 
 
 class Stored:
@@ -128,13 +92,8 @@ class Topic:
         return {str(partition): len(values) for partition, values in self.log.items()}
 
 
-@contextmanager
-def started(environment: dict[str, str], log_file: Path) -> Iterator[Role]:
-    role = Role(environment, log_file)
-    try:
-        yield role
-    finally:
-        role.kill()
+def started(environment: dict[str, str], log_file: Path) -> AbstractContextManager[Role]:
+    return running(_COMMAND, "HUBBUB_INTERACTIONS_PORT", environment, log_file)
 
 
 def moved(log: Log, by: timedelta) -> Log:
@@ -206,7 +165,7 @@ def test_killed_in_the_middle_it_counts_what_a_recount_counts(
             topic.send(logged([msgspec.structs.replace(one, time=now)], partitions=EVENTS.partitions))
             now += timedelta(milliseconds=1)
             wait_until(lambda: _waits(stored, "channel:new") == [one.id], 10)  # noqa: B023 - called here
-        assert role.terminate() == 0
+        assert role.terminate(20) == 0
 
     expected = fed(topic.log, rng=Random(1))
     boards = {(tenant, scope): board for tenant, scope, board in expected.boards()}
@@ -219,7 +178,7 @@ def test_killed_in_the_middle_it_counts_what_a_recount_counts(
     with started(environment, log_file) as role:
         wait_until(snapshot.exists)
         assert stored.counts() == counts
-        assert role.terminate() == 0
+        assert role.terminate(20) == 0
     lines = [msgspec.json.decode(line) for line in log_file.read_bytes().splitlines() if line.startswith(b"{")]
     assert [line["resumed"] for line in lines if line["event"] == "interactions.started"] == [False, True, False]
     assert {line["level"] for line in lines} <= {"info", "debug"}

@@ -1,18 +1,11 @@
 """The role as a process: killed in the middle it goes on without a trace, told to stop it ends its JVM with it."""
 
 import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socket import socket
-from typing import Any
 
-import httpx
 import psutil
 
 from analytics.settings import Analytics
@@ -22,6 +15,7 @@ from infra.contracts.windows import HOUR
 from infra.runtime.cassandra import Database
 from infra.runtime.settings import Cassandra, Kafka
 from tests.integration.analytics.logged import Log, event, stored_tallies, stored_totals
+from tests.integration.analytics.roles import Role, running, wait_until
 
 _COMMAND = """
 import sys
@@ -33,60 +27,11 @@ except PreconditionError as error:
     print(error, file=sys.stderr)
     sys.exit(3)
 """
-_START_SECONDS = 180.0
 
 
-class Role:
-    """One analytics process and its JVM."""
-
-    def __init__(self, environment: dict[str, str], log_file: Path) -> None:
-        with socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        with log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND],
-                env={**environment, "HUBBUB_ANALYTICS_PORT": str(self._port)},
-                stdout=output,
-                stderr=output,
-            )
-
-    def report(self) -> dict[str, Any]:
-        try:
-            return dict(httpx.get(f"http://127.0.0.1:{self._port}/readyz", timeout=5).json())
-        except httpx.HTTPError:
-            return {"ready": False, "lag": None}
-
-    def jvm(self) -> psutil.Process:
-        (child,) = psutil.Process(self._process.pid).children()
-        return child
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def terminate(self, seconds: float) -> int:
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(seconds)
-
-    def wait(self, seconds: float) -> int:
-        return self._process.wait(seconds)
-
-
-@contextmanager
-def started(environment: dict[str, str], log_file: Path) -> Iterator[Role]:
-    role = Role(environment, log_file)
-    try:
-        yield role
-    finally:
-        role.kill()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = _START_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+def started(environment: dict[str, str], log_file: Path) -> AbstractContextManager[Role]:
+    """An analytics process and its JVM."""
+    return running([sys.executable, "-c", _COMMAND], "HUBBUB_ANALYTICS_PORT", environment, log_file)
 
 
 def test_killed_it_goes_on_and_stopped_it_leaves_nothing_behind(
